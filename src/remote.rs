@@ -24,10 +24,11 @@ use crate::ftp::config::SessionConfig;
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::features::Capability;
 use crate::ftp::fetch::Listed;
-use crate::ftp::list::{EntryKind, ListContext, RemoteEntry};
+use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::query::Facts;
 use crate::ftp::session::{LoginError, Session};
+use crate::ftp::time::ListContext;
 
 /// How long the look at a server that explains a refusal may take.
 const PROBE: Duration = Duration::from_secs(20);
@@ -76,7 +77,8 @@ impl Remote {
         let mut remote = Remote { pool, profile, server, base: RemotePath::root() };
         // The lease goes back to the pool; it is made only to log in and learn the login directory.
         drop(remote.lease("connect", &RemotePath::root(), Lane::Metadata, deadline)?);
-        let bad_path = |e: NameError| Error::new(Kind::BadName, "enter", "the base directory", &remote.server, e);
+        let bad_path =
+            |e: NameError| Error::new(Kind::BadName, "enter", "the base directory", &remote.server, e);
         let home = RemotePath::parse(&remote.profile.home().unwrap_or_default()).map_err(bad_path)?;
         let from = if absolute { RemotePath::root() } else { home };
         remote.base = from.resolve(path.strip_prefix(b"/").unwrap_or(path)).map_err(bad_path)?;
@@ -310,7 +312,9 @@ impl Remote {
         };
         let found = listed.listing.entries.into_iter().find(|entry| *entry.name == *path.file_name());
         match (found, listed.truncated) {
-            (None, true) => Err(self.error(Kind::Failed, "list", &parent, "the server cut the listing short")),
+            (None, true) => {
+                Err(self.error(Kind::Failed, "list", &parent, "the server cut the listing short"))
+            }
             (found, _) => Ok(found),
         }
     }

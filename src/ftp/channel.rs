@@ -104,9 +104,8 @@ impl Session {
         // Until the server is known to take REST, its answer is awaited: a RETR behind a refused REST would
         // send the file from the start.
         let rest_first = restart.is_some() && self.profile.rest() != crate::ftp::features::Capability::Yes;
-        let together = |restart: Option<Command>| {
-            restart.into_iter().chain([plan.transfer.clone()]).collect::<Vec<_>>()
-        };
+        let together =
+            |restart: Option<Command>| restart.into_iter().chain([plan.transfer.clone()]).collect::<Vec<_>>();
         let (commands, restarts) = match (restart, rest_first) {
             (Some(restart), true) => {
                 let reply = self.control.exchange(restart.clone(), deadline)?;

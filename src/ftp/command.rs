@@ -87,7 +87,10 @@ mod tests {
     fn no_argument_becomes_a_second_command() {
         for bad in [&b"a\r\nDELE b"[..], b"a\nb", b"a\rb", b"a\0b"] {
             let mut line = Vec::new();
-            assert!(matches!(Command::with("RETR", bad).encode(false, &mut line), Err(Error::BadArgument(_))));
+            assert!(matches!(
+                Command::with("RETR", bad).encode(false, &mut line),
+                Err(Error::BadArgument(_))
+            ));
             assert!(line.is_empty());
         }
         assert!(Command::with("RETR", vec![b'x'; 5000]).encode(false, &mut Vec::new()).is_err());

@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_mode_and_the_family_decide_what_is_tried() {
-        use Method::{Epsv, Eprt, Pasv, Port};
+        use Method::{Eprt, Epsv, Pasv, Port};
         let (v4, v6) = ("127.0.0.1".parse().unwrap(), "::1".parse().unwrap());
         let of = |mode, ip| Method::candidates(&DataConfig { mode, ..Default::default() }, ip, None);
         assert_eq!(of(Mode::Auto, v4), [Epsv, Pasv, Eprt, Port]);

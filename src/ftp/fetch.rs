@@ -5,10 +5,11 @@ use crate::ftp::channel::Plan;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::features::Capability;
-use crate::ftp::list::{Dialect, ListContext, ListParser, ParsedListing};
+use crate::ftp::list::{Dialect, ListParser, ParsedListing};
 use crate::ftp::profile::ListCommand;
 use crate::ftp::query::Facts;
 use crate::ftp::session::Session;
+use crate::ftp::time::ListContext;
 use crate::ftp::transfer::Transfer;
 
 /// Received at once from a data connection.

@@ -80,7 +80,8 @@ impl ServerProfile {
         let mut facts = self.facts.lock();
         let told = |name| if features.has(name) { Capability::Yes } else { Capability::Untold };
         // MLSD is as young as FEAT itself: a server that has it says so (RFC 3659 s.7.8).
-        facts.mlst = if features.has("MLST") || features.has("MLSD") { Capability::Yes } else { Capability::No };
+        facts.mlst =
+            if features.has("MLST") || features.has("MLSD") { Capability::Yes } else { Capability::No };
         facts.mdtm = told("MDTM");
         facts.rest = told("REST");
         facts.features = Some(features);

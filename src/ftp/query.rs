@@ -4,8 +4,8 @@ use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::features::Capability;
-use crate::ftp::profile::ServerProfile;
 use crate::ftp::list::{self, EntryKind, RemoteEntry};
+use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::time::{self, Modified};
@@ -54,7 +54,9 @@ impl Session {
 /// Makes facts of the replies to [`Session::questions`].
 pub(crate) fn facts_from(
     profile: &ServerProfile,
-    questions: &[Command], replies: &[Reply]) -> Result<Facts, Error> {
+    questions: &[Command],
+    replies: &[Reply],
+) -> Result<Facts, Error> {
     let refused = |i: usize| Error::Refused { command: questions[i].to_string(), reply: replies[i].clone() };
     let Some(first) = replies.first() else { return Err(Error::Misbehaved("a reply is missing")) };
     let size = |reply: &Reply| (reply.code() == 213).then(|| number(reply.text())).flatten();

@@ -54,9 +54,9 @@ impl Reply {
 
     /// Whether any line contains `words`, whatever the case (ASCII).
     pub fn says(&self, words: &str) -> bool {
-        self.lines.iter().any(|line| {
-            line.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
-        })
+        self.lines
+            .iter()
+            .any(|line| line.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes())))
     }
 }
 

@@ -54,8 +54,7 @@ impl Session {
         for (i, &address) in addresses.iter().enumerate() {
             // An address that swallows packets must leave time for the next one.
             let share = connect.left() / u32::try_from(addresses.len() - i).unwrap_or(1);
-            stream =
-                Some(transport::dial("connecting", address, config.bind, connect.at_most(share)));
+            stream = Some(transport::dial("connecting", address, config.bind, connect.at_most(share)));
             if matches!(stream, Some(Ok(_))) {
                 break;
             }

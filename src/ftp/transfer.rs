@@ -34,9 +34,10 @@ impl<'a> Transfer<'a> {
         stall: Duration,
     ) -> Result<Transfer<'a>, Error> {
         let ended = (!first.is_preliminary()).then_some(first);
-        let transfer = Transfer { control, data: None, ended, stall, settled: false };
+        let mut transfer = Transfer { control, data: None, ended, stall, settled: false };
         data.set_read_timeout(Some(stall)).map_err(|e| Error::io("receiving data", stall, e))?;
-        Ok(Transfer { data: Some(data), ..transfer })
+        transfer.data = Some(data);
+        Ok(transfer)
     }
 
     /// Receives some bytes; 0 at the end of the data, which only [`Transfer::finish`] can confirm.

@@ -74,12 +74,7 @@ impl Reader {
     /// [`ReadError::WouldBlock`] when the bytes are not in memory and may not be waited for; a remote error
     /// of [`Kind::Changed`] when the file is another version, of [`Kind::DeadlinePassed`] when they did not
     /// come in time.
-    pub fn read(
-        self: &Arc<Self>,
-        offset: u64,
-        len: usize,
-        patience: Patience,
-    ) -> Result<Vec<u8>, ReadError> {
+    pub fn read(self: &Arc<Self>, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, ReadError> {
         let size = self.version.size;
         let end = offset.saturating_add(len as u64).min(size);
         if offset >= end {

@@ -190,7 +190,8 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             attempt = 1;
         }
         // A server that does not take REST is read from its start.
-        let restart_refused = matches!(&error, FtpError::Refused { command, .. } if command.starts_with("REST"));
+        let restart_refused =
+            matches!(&error, FtpError::Refused { command, .. } if command.starts_with("REST"));
         if restart_refused && remote.profile().rest() == crate::ftp::features::Capability::No {
             let mut state = reader.state.lock();
             let stream = state.stream(id)?;

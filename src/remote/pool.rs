@@ -168,12 +168,7 @@ impl Pool {
         shared.waiting.store(state.queue.len(), Ordering::Relaxed);
         drop(state);
         shared.changed.notify_all();
-        outcome.map(|(session, fresh)| Lease {
-            pool: self.clone(),
-            session: Some(session),
-            lane,
-            fresh,
-        })
+        outcome.map(|(session, fresh)| Lease { pool: self.clone(), session: Some(session), lane, fresh })
     }
 
     /// Whether somebody waits for a connection.
@@ -339,8 +334,7 @@ impl Shared {
             let probe_at = state.breaker.open().is_some().then(|| state.breaker.next_try()).flatten();
             if probe_at.is_some_and(|at| now >= at) {
                 state.open += 1;
-                let opened =
-                    MutexGuard::unlocked(&mut state, || self.open_session(Deadline::after(IDLE)));
+                let opened = MutexGuard::unlocked(&mut state, || self.open_session(Deadline::after(IDLE)));
                 match opened {
                     Ok(session) => {
                         log::warn!("the server can be reached again");

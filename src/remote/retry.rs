@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_but_not_for_ever() {
-        for error in [refused("426 aborted\r\n"), refused("550 Connection timed out\r\n"), Error::Closed(None)] {
+        for error in
+            [refused("426 aborted\r\n"), refused("550 Connection timed out\r\n"), Error::Closed(None)]
+        {
             assert!(pause_before_next(1, true, &error).is_some(), "{error}");
             assert_eq!(pause_before_next(ATTEMPTS, true, &error), None);
         }
