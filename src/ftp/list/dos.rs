@@ -69,8 +69,8 @@ fn time_at(fields: &Fields<'_>) -> Option<(TimeOfDay, usize)> {
 /// The name begins in its column, so that blanks at its start survive; where the server does not keep to the
 /// columns, at the first byte that is not blank.
 fn name_after_mark(line: &[u8], start: usize, end: usize) -> Option<&[u8]> {
-    let gap = line[end..].iter().position(|b| !is_blank(*b))?;
-    Some(&line[(end + gap).min(start.saturating_add(MARK_WIDTH).max(end))..])
+    let text = line[end..].iter().position(|b| !is_blank(*b)).map_or(line.len(), |gap| end + gap);
+    Some(&line[text.min((start + MARK_WIDTH).max(end))..]).filter(|name| !name.is_empty())
 }
 
 /// `cur [D:\data\cur]`. Both sides may hold ` [`: a target that begins like a Windows path decides, else the
@@ -111,6 +111,7 @@ mod tests {
         for (line, kind, size, time, name, target) in [
             ("03-09-24  05:45PM       <DIR>          inbox", Directory, None, at, "inbox", None),
             ("03-09-24  05:45PM       <DIR>            inbox ", Directory, None, at, "  inbox ", None),
+            ("03-09-24  05:45PM       <DIR>           ", Directory, None, at, " ", None),
             ("03-09-24  05:45PM       <DIR> inbox", Directory, None, at, "inbox", None),
             ("03-09-2024  05:45PM       <DIR>          inbox", Directory, None, at, "inbox", None),
             ("03/09/2024  05:45 PM    <DIR>          inbox", Directory, None, at, "inbox", None),

@@ -21,6 +21,7 @@ pub(super) fn remove(entries: &mut Vec<RemoteEntry>) -> usize {
             slot = (slot + 1) & (slots - 1);
         }
         if table[slot] == EMPTY {
+            // MAX_ENTRIES is far below EMPTY.
             table[slot] = place as u32;
         } else {
             repeated.push(place);
