@@ -154,9 +154,21 @@ impl Remote {
             Ok(Facts::Doubtful) => self.find(path, deadline)?.ok_or_else(|| self.absent("stat", path)),
             Err(refusal) => match classify::kind(&refusal) {
                 Some(kind @ (Kind::NotFound | Kind::Denied)) => Err(self.error(kind, "stat", path, &refusal)),
-                _ => self.find(path, deadline)?.ok_or_else(|| self.absent("stat", path)),
+                _ => self.stat_refused(path, deadline),
             },
         }
+    }
+
+    /// What [`Remote::stat`] answers when the server refused without a reason: CWD mostly gives one
+    /// (pure-ftpd 1.0.50 does there, and not to MLST), the listing of the directory always does.
+    fn stat_refused(&self, path: &RemotePath, deadline: Deadline) -> Result<RemoteEntry, Error> {
+        let enter = |session: &mut Session, deadline| session.enter(path.as_bytes(), deadline);
+        if let Err(refusal) = self.attempt("stat", path, Lane::Metadata, deadline, enter)?
+            && classify::kind(&refusal) == Some(Kind::NotFound)
+        {
+            return Err(self.error(Kind::NotFound, "stat", path, &refusal));
+        }
+        self.find(path, deadline)?.ok_or_else(|| self.absent("stat", path))
     }
 
     /// Waits for a connection.
@@ -320,17 +332,26 @@ impl Remote {
     }
 
     fn listing(&self, dir: &RemotePath, listed: Listed) -> Listing {
-        if listed.listing.skipped > 0 {
+        let skipped = listed.listing.skipped;
+        if skipped > 0 {
+            let first = listed.listing.first_skipped.as_deref().unwrap_or(&[]);
+            let first = String::from_utf8_lossy(first);
             log::warn!(
-                "{} lines of the listing of {dir} on {} could not be used",
-                listed.listing.skipped,
+                "{skipped} lines of the listing of {dir} on {} could not be used, the first: {first:?}",
                 self.server
             );
+        }
+        if listed.listing.repeated > 0 {
+            log::warn!("{} lists {} names twice in {dir}", self.server, listed.listing.repeated);
         }
         if listed.truncated {
             log::warn!("{} lists only a part of {dir}", self.server);
         }
-        Listing { own: listed.listing.own, entries: listed.listing.entries, complete: !listed.truncated }
+        Listing {
+            own: listed.listing.own,
+            entries: listed.listing.entries,
+            complete: !listed.truncated && skipped == 0,
+        }
     }
 }
 

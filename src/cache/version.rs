@@ -61,7 +61,8 @@ impl FileVersion {
 }
 
 /// Whether two tellings can be of one moment. The coarser one stands for its unit's beginning (a LIST
-/// without seconds, or without the time of day), so the finer one must lie within that unit.
+/// without seconds, or without the time of day), so the finer one must lie within that unit; or as far from
+/// it as time zones can be, since LIST speaks in the server's local time and the zone is not told.
 pub(super) fn same_time(a: Modified, b: Modified) -> bool {
     let (fine, coarse) = if a.precision <= b.precision { (a, b) } else { (b, a) };
     let unit = match coarse.precision {
@@ -75,8 +76,16 @@ pub(super) fn same_time(a: Modified, b: Modified) -> bool {
     if fine.precision == coarse.precision {
         return fine.seconds == coarse.seconds;
     }
-    fine.seconds.checked_sub(coarse.seconds).is_some_and(|after| (0..unit).contains(&after))
+    let Some(after) = fine.seconds.checked_sub(coarse.seconds) else { return false };
+    match coarse.precision {
+        Precision::Day => (-ZONES..unit + ZONES).contains(&after),
+        _ => after.unsigned_abs() <= ZONES.unsigned_abs() && after.rem_euclid(ZONE_STEP) < unit,
+    }
 }
+
+/// Local times lie at most 14 h from UTC, in either direction, in steps of a quarter of an hour.
+const ZONES: i64 = 14 * 3600 + 60;
+const ZONE_STEP: i64 = 15 * 60;
 
 /// The more precise of two tellings of one time; the first where they are alike.
 pub(super) fn more_precise(a: Option<Modified>, b: Option<Modified>) -> Option<Modified> {
@@ -161,7 +170,11 @@ mod tests {
             (at(noon - 1, Second), at(noon, Minute), false),
             (at(noon, Minute), at(noon + 59, Second), true),
             (at(noon + 86_399, Second), at(noon, Day), true),
-            (at(noon + 86_400, Minute), at(noon, Day), false),
+            (at(noon + 3 * 86_400, Minute), at(noon, Day), false),
+            (at(noon + 2 * 3600 + 5, Second), at(noon, Minute), true),
+            (at(noon - 5 * 3600 - 1800 + 5, Second), at(noon, Minute), true),
+            (at(noon + 2 * 3600 + 65, Second), at(noon, Minute), false),
+            (at(noon + 20 * 3600, Second), at(noon, Minute), false),
             (at(noon, Day), at(noon, Day), true),
             (at(noon, Minute), at(noon + 60, Minute), false),
             (at(i64::MIN, Minute), at(i64::MAX, Day), false),

@@ -65,7 +65,9 @@ pub(crate) fn facts_from(
             profile.no_mlst();
         }
         if first.code() != 250 {
-            return Err(refused(0));
+            // ProFTPD 1.3.8 gives the reason to SIZE, not to MLST ("cannot be listed").
+            let size_refused = replies.get(1).is_some_and(|reply| !reply.is_completion());
+            return Err(refused(usize::from(size_refused)));
         }
         let line = first.lines().nth(1).ok_or(Error::Misbehaved("MLST was answered without facts"))?;
         let (entry, _) =
