@@ -75,7 +75,7 @@ struct State {
     queue: VecDeque<(u64, Lane)>,
     tickets: u64,
     parked: VecDeque<(u64, Revoke)>,
-    /// Parked connections that were asked for and are not back yet.
+    /// Parked connections that were asked for and have not heard it yet.
     revoked: usize,
     closing: bool,
 }
@@ -394,7 +394,6 @@ impl Drop for Lease {
         let mut state = self.pool.0.state.lock();
         if self.lane == Lane::Data {
             state.data -= 1;
-            state.revoked = state.revoked.saturating_sub(1);
         }
         let closed = if ready && !state.closing {
             state.idle.push(Idle { session, since: Instant::now() });
@@ -419,6 +418,12 @@ pub struct Parked<'a> {
 
 impl Drop for Parked<'_> {
     fn drop(&mut self) {
-        self.pool.0.state.lock().parked.retain(|(id, _)| *id != self.id);
+        let mut state = self.pool.0.state.lock();
+        let before = state.parked.len();
+        state.parked.retain(|(id, _)| *id != self.id);
+        if state.parked.len() == before {
+            // It was asked for, and has heard it: it gives way now, or is busy again and can be asked anew.
+            state.revoked = state.revoked.saturating_sub(1);
+        }
     }
 }
