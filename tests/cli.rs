@@ -1,4 +1,5 @@
 //! The program as a user meets it: exit codes, one line per failure, secrets out of sight. Needs no /dev/fuse.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them
 
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

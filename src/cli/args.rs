@@ -2,6 +2,7 @@
 //! program named `mount.ftpfs` or `mount.fuse.ftpfs`.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use clap::error::ErrorKind;
 use super::options;
 
 /// A command line, taken apart but not judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Args {
     /// The URL as typed.
     pub url: OsString,
@@ -30,6 +31,13 @@ pub struct Args {
     pub sloppy: bool,
     /// `-N` of mount(8): the mount namespace to mount in.
     pub namespace: Option<PathBuf>,
+}
+
+impl fmt::Debug for Args {
+    /// Without the URL and the options, which may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Args").field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 /// How much the user wants to be told, apart from the options.
@@ -103,8 +111,10 @@ struct Common {
     /// Options, see below; may be given several times
     #[arg(short = 'o', value_name = "OPTIONS", allow_hyphen_values = true)]
     options: Vec<OsString>,
-    /// ftp://[user@]host[:port][/path]; /path is relative to the login directory, //path absolute
-    #[arg(value_name = "URL")]
+    #[arg(
+        value_name = "URL",
+        help = "ftp://[user@]host[:port][/path]; /path is relative to the login directory, //path absolute"
+    )]
     url: OsString,
     /// The directory to mount on
     #[arg(value_name = "DIR")]

@@ -1,4 +1,4 @@
-//! Parsing of `-o` lists into [`Options`]; the options themselves are the table in [`table`].
+//! Parsing of `-o` lists into [`Options`]; the options themselves are those of the table in `table.rs`.
 //!
 //! A list is words separated by commas; a backslash takes the next byte literally (`password=a\,b`).
 //! Of an option given twice the last one holds.
@@ -18,11 +18,14 @@ use crate::mount::plan::{DataMode, Links, PasvAddress, Secret};
 use table::{Spec, TABLE, Takes};
 use words::Meaning;
 
-/// Longest list, in bytes: the page that mount(2) takes, and no more is of use.
+/// Longest list, in bytes: far above the one page that mount(8) itself can hand to a file system.
 const LIST_MAX: usize = 64 << 10;
 
 /// Least similarity (Jaro-Winkler, 0 to 1) at which a known option is suggested for an unknown one.
 const SUGGEST_FROM: f64 = 0.84;
+
+/// Longest line of the list for `--help`, in columns.
+const HELP_WIDTH: usize = 80;
 
 /// What the option lists say. What was not said holds the table's default, or `None`.
 #[derive(Clone, Debug, Default)]
@@ -290,20 +293,25 @@ pub fn secrets(list: &[u8]) -> Vec<Range<usize>> {
     split(list).into_iter().filter_map(secret).collect()
 }
 
-/// The options as a list for `--help`, one or two lines each.
+/// The options as a list for `--help`, no line longer than 80 columns.
 pub fn help() -> String {
-    let mut out = String::from(
-        "Options for -o, separated by commas; a backslash before a comma keeps it in a value:\n",
-    );
+    let mut out =
+        String::from("Options for -o, separated by commas; a backslash keeps a comma in a value:\n");
     for spec in TABLE {
-        let default = spec.default.map(|text| format!(" [default: {text}]")).unwrap_or_default();
-        let aliases = match spec.aliases {
-            [] => String::new(),
-            aliases => format!(" (also {})", aliases.join(", ")),
-        };
-        out.push_str(&format!("  {:<27} {}{default}{aliases}\n", spec.usage(), spec.help));
+        let default = spec.default.map(|text| format!("[default: {text}]"));
+        let aliases = spec.aliases.iter().map(|alias| format!("(also {alias})"));
+        let words = spec.help.split(' ').map(str::to_owned).chain(default).chain(aliases);
+        let mut line = format!("  {:<28}", spec.usage());
+        for word in words {
+            if line.len() + 1 + word.len() > HELP_WIDTH {
+                out.push_str(&format!("{line}\n"));
+                line = " ".repeat(30);
+            }
+            line.push_str(&format!(" {word}"));
+        }
+        out.push_str(&format!("{line}\n"));
     }
-    out.push_str("\nThe words of mount(8) and fstab(5), such as ro, nosuid, noatime, _netdev, nofail, x-*, are accepted.\n");
+    out.push_str("\nThe words of mount(8) and fstab(5) (ro, nosuid, _netdev, nofail, x-*) are accepted.\n");
     out
 }
 

@@ -197,7 +197,7 @@ proptest! {
         }
         list.extend_from_slice(b",ro");
         let options = Options::parse([list.as_slice()], Unknown::Refuse).unwrap();
-        prop_assert_eq!(options.password.unwrap().expose(), value.as_slice());
+        prop_assert_eq!(options.password, Some(Secret::new(value)));
         prop_assert_eq!(secrets(&list), vec![9..list.len() - 3]);
     }
 }
