@@ -12,11 +12,12 @@ mod path;
 mod pool;
 mod retry;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use error::{Error, Kind};
-pub use path::{Name, NameError, RemotePath};
+pub use path::{NAME_MAX, Name, NameError, RemotePath};
 pub use pool::{Lane, Lease, Parked, Pool, Revoke, Unavailable};
 
 use crate::deadline::Deadline;
@@ -76,7 +77,8 @@ impl Remote {
             .map_err(|e| Error::new(Kind::Failed, "connect", "", &server, e))?;
         let mut remote = Remote { pool, profile, server, base: RemotePath::root() };
         // The lease goes back to the pool; it is made only to log in and learn the login directory.
-        drop(remote.lease("connect", &RemotePath::root(), Lane::Metadata, deadline)?);
+        let lease = remote.pool.lease(Lane::Metadata, deadline);
+        drop(lease.map_err(|unavailable| remote.unavailable("log in", "", unavailable))?);
         let bad_path =
             |e: NameError| Error::new(Kind::BadName, "enter", "the base directory", &remote.server, e);
         let home = RemotePath::parse(&remote.profile.home().unwrap_or_default()).map_err(bad_path)?;
@@ -182,21 +184,24 @@ impl Remote {
         lane: Lane,
         deadline: Deadline,
     ) -> Result<Lease, Error> {
-        self.pool.lease(lane, deadline).map_err(|unavailable| {
-            let (kind, cause) = match unavailable {
-                Unavailable::Login(error @ LoginError::Denied(_)) => (Kind::LoginFailed, error.to_string()),
-                Unavailable::Login(error @ LoginError::Failed(FtpError::Misbehaved(_))) => {
-                    (Kind::Garbled, error.to_string())
-                }
-                Unavailable::Login(error) => (Kind::Unreachable, error.to_string()),
-                Unavailable::Deadline(None) => {
-                    (Kind::DeadlinePassed, "no connection became free in time".to_owned())
-                }
-                Unavailable::Deadline(Some(error)) => (Kind::DeadlinePassed, error.to_string()),
-                Unavailable::Closing => (Kind::Failed, "the file system is being unmounted".to_owned()),
-            };
-            Error::new(kind, verb, path, &self.server, cause)
-        })
+        let lease = self.pool.lease(lane, deadline);
+        lease.map_err(|unavailable| self.unavailable(verb, path, unavailable))
+    }
+
+    fn unavailable(&self, verb: &'static str, subject: impl Display, unavailable: Unavailable) -> Error {
+        let (kind, cause) = match unavailable {
+            Unavailable::Login(error @ LoginError::Denied(_)) => (Kind::LoginFailed, error.to_string()),
+            Unavailable::Login(error @ LoginError::Failed(FtpError::Misbehaved(_))) => {
+                (Kind::Garbled, error.to_string())
+            }
+            Unavailable::Login(error) => (Kind::Unreachable, error.to_string()),
+            Unavailable::Deadline(None) => {
+                (Kind::DeadlinePassed, "no connection became free in time".to_owned())
+            }
+            Unavailable::Deadline(Some(error)) => (Kind::DeadlinePassed, error.to_string()),
+            Unavailable::Closing => (Kind::Failed, "the file system is being unmounted".to_owned()),
+        };
+        Error::new(kind, verb, subject, &self.server, cause)
     }
 
     /// Makes an error of a failed transfer of `path`, looking at the server where the text of a refusal does
@@ -216,13 +221,7 @@ impl Remote {
     }
 
     /// An error for `path` on this server.
-    pub fn error(
-        &self,
-        kind: Kind,
-        verb: &'static str,
-        path: &RemotePath,
-        cause: impl std::fmt::Display,
-    ) -> Error {
+    pub fn error(&self, kind: Kind, verb: &'static str, path: &RemotePath, cause: impl Display) -> Error {
         Error::new(kind, verb, path, &self.server, cause)
     }
 

@@ -80,6 +80,16 @@ pub fn terminate(pid: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, libc::SIGTERM) })
 }
 
+/// Takes a mount out of the tree at once; it ends when its last user does (umount2(2), MNT_DETACH).
+///
+/// # Errors
+/// What umount2 says: EPERM without CAP_SYS_ADMIN, EINVAL if nothing is mounted there.
+pub fn detach_mount(dir: &Path) -> io::Result<()> {
+    let dir = CString::new(dir.as_os_str().as_bytes())?;
+    // SAFETY: the path is a C string that lives until the call returns.
+    check(unsafe { libc::umount2(dir.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) })
+}
+
 /// Makes standard input, output and error the same as `target`.
 ///
 /// # Errors

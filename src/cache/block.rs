@@ -99,6 +99,16 @@ impl BlockCache {
         }
     }
 
+    /// Drops everything.
+    pub fn clear(&self) {
+        let mut blocks = self.blocks.lock();
+        blocks.used = 0;
+        let freed =
+            (std::mem::replace(&mut blocks.lru, LruCache::unbounded()), std::mem::take(&mut blocks.files));
+        drop(blocks);
+        drop(freed);
+    }
+
     /// Drops all blocks of `file`.
     pub fn purge(&self, file: FileId) {
         let mut blocks = self.blocks.lock();

@@ -275,6 +275,16 @@ impl DirectoryCache {
         Ok(links.find(name).and_then(|entry| entry.link_target.clone()))
     }
 
+    /// Forgets all that is known. Requests in flight that began before are not stored.
+    pub fn clear(&self) {
+        let mut state = self.state.lock();
+        state.listings.clear();
+        state.entries.clear();
+        let freed = state.store.clear();
+        drop(state);
+        drop(freed);
+    }
+
     /// Forgets all that is known of the names in `dir`, what is on its way included.
     pub fn invalidate(&self, dir: &RemotePath) {
         let mut state = self.state.lock();

@@ -144,6 +144,12 @@ impl Store {
         Some(slot)
     }
 
+    /// Forgets everything and returns it, to be freed without a lock.
+    pub(super) fn clear(&mut self) -> LruCache<RemotePath, Slot> {
+        self.used = 0;
+        std::mem::replace(&mut self.slots, LruCache::unbounded())
+    }
+
     /// What was thrown out since the last call, to be freed without a lock.
     pub(super) fn take_freed(&mut self) -> Vec<Slot> {
         std::mem::take(&mut self.freed)

@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 use super::netrc;
 use super::options::Netrc;
-use crate::mount::plan::Login;
-pub use crate::mount::plan::Secret;
+use crate::ftp::config::Login;
+pub use crate::secret::Secret;
 
 /// The variable that holds a user.
 pub const USER_VARIABLE: &str = "FTPFS_USER";

@@ -7,7 +7,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::mount::plan::Secret;
+use crate::secret::Secret;
 
 /// What the file says about one machine. Absent words are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

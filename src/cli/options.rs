@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::mount::plan::{DataMode, Links, PasvAddress, Secret};
+use crate::ftp::config::{Mode, PasvAddress};
+use crate::secret::Secret;
+use crate::vfs::LinkPolicy;
 use table::{Spec, TABLE, Takes};
 use words::Meaning;
 
@@ -41,7 +43,7 @@ pub struct Options {
     /// `netrc`, `netrc=`, `no_netrc`.
     pub netrc: Netrc,
     /// `mode=`.
-    pub mode: DataMode,
+    pub mode: Mode,
     /// `port_range=`.
     pub port_range: Option<RangeInclusive<u16>>,
     /// `active_address=`.
@@ -89,7 +91,7 @@ pub struct Options {
     /// `default_permissions`.
     pub default_permissions: bool,
     /// `links=`.
-    pub links: Links,
+    pub links: LinkPolicy,
     /// `log_level=`, `debug`.
     pub log_level: Option<LevelFilter>,
     /// `fsname=`.

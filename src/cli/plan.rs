@@ -12,10 +12,10 @@ use super::args::{Args, Verbosity};
 use super::credentials::{self, CredentialsError, Environment, Given, Secret};
 use super::options::{OptionError, Options, Unknown};
 use super::url::{Url, UrlError};
-use crate::mount::plan::{
-    Access, Caches, DataChannel, DataMode, Family, Login, MountPlan, Ownership, PasvAddress, Timeouts,
-};
+use crate::ftp::config::{DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts};
+use crate::mount::plan::{Access, Caches, MountPlan};
 use crate::sys;
+use crate::vfs::Ownership;
 
 /// A plan, and what to say about it once there is a log.
 #[derive(Clone, Debug)]
@@ -72,17 +72,23 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
     let access = access(&options)?;
     let mountpoint = mountpoint(&args.dir)?;
     let login = login(args, &url, &mut options, environment)?;
+    let shown = url.display();
     let plan = MountPlan {
-        family,
-        login,
-        data,
-        timeouts: Timeouts {
-            connect: options.connect_timeout,
-            login: options.login_timeout,
-            reply: options.reply_timeout,
-            stall: options.stall_timeout,
-            operation: options.operation_timeout,
+        session: SessionConfig {
+            host: url.host,
+            port: url.port,
+            family,
+            bind: options.bind,
+            login,
+            data,
+            timeouts: Timeouts {
+                connect: options.connect_timeout,
+                login: options.login_timeout,
+                reply: options.reply_timeout,
+                stall: options.stall_timeout,
+            },
         },
+        operation_timeout: options.operation_timeout,
         connections: options.connections,
         caches: Caches {
             bytes: options.cache_size,
@@ -95,13 +101,11 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
         links: options.links,
         read_only: options.kernel_words.contains(&"ro"),
         kernel_words: options.kernel_words,
-        fsname: options.fsname.unwrap_or_else(|| url.display()),
+        fsname: options.fsname.unwrap_or(shown),
         mountpoint,
         foreground: args.foreground,
         log_level: log_level(options.log_level, args.verbosity),
         fake: args.fake,
-        host: url.host,
-        port: url.port,
         base: url.path,
     };
     Ok(Decided { plan, notes: options.notes })
@@ -133,22 +137,21 @@ fn family(url: &Url, options: &Options) -> Result<Family, PlanError> {
     }
 }
 
-fn data_channel(options: &Options) -> Result<DataChannel, PlanError> {
+fn data_channel(options: &Options) -> Result<DataConfig, PlanError> {
     match options.mode {
-        DataMode::Passive if options.port_range.is_some() => {
+        Mode::Passive if options.port_range.is_some() => {
             Err(PlanError::Conflict("mode=passive", "port_range"))
         }
-        DataMode::Passive if options.active_address.is_some() => {
+        Mode::Passive if options.active_address.is_some() => {
             Err(PlanError::Conflict("mode=passive", "active_address"))
         }
-        DataMode::Active if options.pasv_address == PasvAddress::Reply => {
+        Mode::Active if options.pasv_address == PasvAddress::Reply => {
             Err(PlanError::Conflict("mode=active", "pasv_address=reply"))
         }
-        mode => Ok(DataChannel {
+        mode => Ok(DataConfig {
             mode,
-            ports: options.port_range.clone(),
+            port_range: options.port_range.clone(),
             active_address: options.active_address,
-            bind: options.bind,
             pasv_address: options.pasv_address,
         }),
     }
@@ -169,7 +172,7 @@ fn ownership(options: &Options) -> Ownership {
         uid: options.uid.unwrap_or_else(uzers::get_current_uid),
         gid: options.gid.unwrap_or_else(uzers::get_current_gid),
         file_mask: options.fmask.unwrap_or(both),
-        dir_mask: options.dmask.unwrap_or(both),
+        directory_mask: options.dmask.unwrap_or(both),
     }
 }
 
@@ -285,11 +288,11 @@ mod tests {
     #[test]
     fn a_plain_url_gives_the_documented_defaults() {
         let plan = plan("ftp://h/pub", "");
-        assert_eq!((plan.host.as_str(), plan.port, plan.connections), ("h", 21, 8));
-        assert_eq!(plan.login.user, b"anonymous");
+        assert_eq!((plan.session.host.as_str(), plan.session.port, plan.connections), ("h", 21, 8));
+        assert_eq!(plan.session.login.user, b"anonymous");
         assert_eq!((plan.access, plan.default_permissions, plan.read_only), (Access::Owner, false, false));
         assert_eq!(plan.fsname, "ftp://h/pub");
-        assert_eq!((plan.log_level, plan.family), (LevelFilter::Warn, Family::Any));
+        assert_eq!((plan.log_level, plan.session.family), (LevelFilter::Warn, Family::Any));
         assert_eq!(plan.ownership.uid, uzers::get_current_uid());
         assert!(plan.mountpoint.is_absolute() && !plan.foreground && !plan.fake);
         assert_eq!(plan.launch_bound(), Duration::from_secs(145));
@@ -300,11 +303,11 @@ mod tests {
         let plan = plan("ftp://u:p@h:2121//x", "allow_other,umask=027,dmask=0,ro,uid=7,bind=::1");
         assert_eq!((plan.access, plan.default_permissions, plan.read_only), (Access::All, true, true));
         let ownership = plan.ownership;
-        assert_eq!((ownership.uid, ownership.file_mask, ownership.dir_mask), (7, 0o027, 0));
+        assert_eq!((ownership.uid, ownership.file_mask, ownership.directory_mask), (7, 0o027, 0));
         assert_eq!(plan.kernel_words, ["nosuid", "nodev", "ro"]);
         assert_eq!(plan.fsname, "ftp://h:2121/%2Fx");
-        assert_eq!((plan.base.absolute, plan.family), (true, Family::V6));
-        assert_eq!(plan.login.password.expose(), b"p");
+        assert_eq!((plan.base.absolute, plan.session.family), (true, Family::V6));
+        assert_eq!(plan.session.login.password.expose(), b"p");
     }
 
     #[test]

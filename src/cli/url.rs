@@ -5,7 +5,8 @@
 
 use std::net::Ipv6Addr;
 
-use crate::mount::plan::{BasePath, Secret};
+use crate::mount::plan::BasePath;
+use crate::secret::Secret;
 
 /// The FTP control port (RFC 959 s.8).
 const DEFAULT_PORT: u16 = 21;

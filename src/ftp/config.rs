@@ -1,11 +1,11 @@
 //! What a session has to be told.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use crate::ftp::transport::Family;
+use crate::secret::Secret;
 
 /// Where to connect, as whom, and how.
 #[derive(Clone, Debug)]
@@ -26,21 +26,15 @@ pub struct SessionConfig {
     pub timeouts: Timeouts,
 }
 
-/// User, password and account (RFC 959 s.4.1.1), raw bytes. Debug output shows no password.
-#[derive(Clone)]
+/// User, password and account (RFC 959 s.4.1.1), raw bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// Argument of USER.
+    /// Argument of USER; `anonymous` if none was given (RFC 1635).
     pub user: Vec<u8>,
     /// Argument of PASS.
-    pub password: Vec<u8>,
+    pub password: Secret,
     /// Argument of ACCT, for servers that ask for one (332).
-    pub account: Option<Vec<u8>>,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Login({}, ***)", String::from_utf8_lossy(&self.user).escape_debug())
-    }
+    pub account: Option<Secret>,
 }
 
 /// Who opens the data connection.

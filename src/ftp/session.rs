@@ -105,14 +105,14 @@ impl Session {
         let login = self.config.login.clone();
         let mut reply = self.step(Command::with("USER", login.user), deadline)?;
         if reply.code() == 331 {
-            reply = self.step(Command::secret("PASS", login.password), deadline)?;
+            reply = self.step(Command::secret("PASS", login.password.expose()), deadline)?;
         }
         if reply.code() == 332 {
             let account = login.account.ok_or_else(|| {
                 let command = "USER without account= (the server asks for one)".to_owned();
                 LoginError::Denied(Error::Refused { command, reply: reply.clone() })
             })?;
-            reply = self.step(Command::secret("ACCT", account), deadline)?;
+            reply = self.step(Command::secret("ACCT", account.expose()), deadline)?;
         }
         match reply.is_completion() {
             true => Ok(()),

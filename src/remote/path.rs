@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Longest name we send or take, in bytes. Every server measured takes 255; NAME_MAX is what the kernel allows.
-const NAME_MAX: usize = 255;
+pub const NAME_MAX: usize = 255;
 
 /// Why some bytes are not a [`Name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

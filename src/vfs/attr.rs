@@ -37,9 +37,9 @@ pub struct Ownership {
     /// Group of everything.
     pub gid: u32,
     /// Bits taken from files (`fmask=`, else `umask=`).
-    pub file_mask: Option<u16>,
+    pub file_mask: u16,
     /// Bits taken from directories (`dmask=`, else `umask=`).
-    pub directory_mask: Option<u16>,
+    pub directory_mask: u16,
 }
 
 impl Ownership {
@@ -47,8 +47,8 @@ impl Ownership {
     /// the masked bits; 0777 for links; none for special files, so that nobody tries to open them.
     pub fn attr(&self, ino: u64, facts: &Facts) -> Attr {
         let mode = match facts.kind {
-            EntryKind::File => facts.mode.unwrap_or(0o644) & !self.file_mask.unwrap_or(0),
-            EntryKind::Directory => facts.mode.unwrap_or(0o755) & !self.directory_mask.unwrap_or(0),
+            EntryKind::File => facts.mode.unwrap_or(0o644) & !self.file_mask,
+            EntryKind::Directory => facts.mode.unwrap_or(0o755) & !self.directory_mask,
             EntryKind::Symlink => 0o777,
             EntryKind::Special => 0,
         };
@@ -101,8 +101,8 @@ mod tests {
     #[test]
     fn modes_follow_server_defaults_and_masks() {
         use EntryKind::{Directory, File, Special, Symlink};
-        let open = Ownership { uid: 7, gid: 8, file_mask: None, directory_mask: None };
-        let masked = Ownership { file_mask: Some(0o133), directory_mask: Some(0o022), ..open };
+        let open = Ownership { uid: 7, gid: 8, file_mask: 0, directory_mask: 0 };
+        let masked = Ownership { file_mask: 0o133, directory_mask: 0o022, ..open };
         for (policy, kind, told, mode) in [
             (open, File, None, 0o644),
             (open, File, Some(0o4751), 0o4751),
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn sizes_blocks_and_links() {
         use EntryKind::{Directory, File, Special};
-        let open = Ownership { uid: 0, gid: 0, file_mask: None, directory_mask: None };
+        let open = Ownership { uid: 0, gid: 0, file_mask: 0, directory_mask: 0 };
         for (kind, told, size, blocks, nlink) in [
             (File, Some(0), 0, 0, 1),
             (File, Some(513), 513, 2, 1),

@@ -137,7 +137,7 @@ fn mounted(links: LinkPolicy, attr_timeout: Duration) -> Mounted {
     let directories = DirectoryCache::new(server.clone(), HOUR, directory::DEFAULT_LIMIT);
     let closed = Arc::new(Mutex::new(0));
     let files = Arc::new(Files { server: server.clone(), closed: closed.clone() });
-    let ownership = Ownership { uid: 1, gid: 2, file_mask: None, directory_mask: None };
+    let ownership = Ownership { uid: 1, gid: 2, file_mask: 0, directory_mask: 0 };
     let config = Config { ownership, links, attr_timeout };
     let blocks = Arc::new(BlockCache::new(1 << 20));
     let (fs, news) = FileSystem::new(Arc::new(directories), blocks, files, config);

@@ -4,7 +4,9 @@ use log::LevelFilter;
 
 use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text};
 use super::{Netrc, Options};
-use crate::mount::plan::{DataMode, Links, PasvAddress, Secret};
+use crate::ftp::config::{Mode, PasvAddress};
+use crate::secret::Secret;
+use crate::vfs::LinkPolicy;
 
 /// What may follow the name of an option.
 #[derive(Debug)]
@@ -133,8 +135,7 @@ pub(super) const TABLE: &[Spec] = &[
         default: Some("auto"),
         help: "who connects for data",
         set: |o, v| {
-            let modes =
-                [("auto", DataMode::Auto), ("active", DataMode::Active), ("passive", DataMode::Passive)];
+            let modes = [("auto", Mode::Auto), ("active", Mode::Active), ("passive", Mode::Passive)];
             choice(v, &modes).map(|mode| o.mode = mode)
         },
         ..PLAIN
@@ -159,7 +160,7 @@ pub(super) const TABLE: &[Spec] = &[
         help: "active mode, as curlftpfs words it",
         set: |o, v| {
             o.active_address = if v == b"-" { None } else { Some(address(v)?) };
-            o.mode = DataMode::Active;
+            o.mode = Mode::Active;
             Ok(())
         },
         ..PLAIN
@@ -341,8 +342,11 @@ pub(super) const TABLE: &[Spec] = &[
         default: Some("contain"),
         help: "symbolic links: kept inside the mount, as they are, or not shown",
         set: |o, v| {
-            choice(v, &[("contain", Links::Contain), ("raw", Links::Raw), ("hide", Links::Hide)])
-                .map(|links| o.links = links)
+            choice(
+                v,
+                &[("contain", LinkPolicy::Contain), ("raw", LinkPolicy::Raw), ("hide", LinkPolicy::Hide)],
+            )
+            .map(|links| o.links = links)
         },
         ..PLAIN
     },

@@ -22,7 +22,7 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(options.reply_timeout, Duration::from_secs(30));
     assert_eq!(options.stall_timeout, Duration::from_secs(30));
     assert_eq!(options.operation_timeout, Duration::from_secs(60));
-    assert_eq!((options.mode, options.links), (DataMode::Auto, Links::Contain));
+    assert_eq!((options.mode, options.links), (Mode::Auto, LinkPolicy::Contain));
     assert_eq!(options.kernel_words, ["nosuid", "nodev"]);
 }
 
@@ -90,7 +90,7 @@ fn values() {
 
 #[test]
 fn words_of_curlftpfs_mean_the_same_here() {
-    assert_eq!(parsed("ftp_port=-").mode, DataMode::Active);
+    assert_eq!(parsed("ftp_port=-").mode, Mode::Active);
     assert_eq!(parsed("ftp_port=192.0.2.1").active_address, "192.0.2.1".parse().ok());
     assert_eq!(parsed("pasv_address=reply,skip_pasv_ip").pasv_address, PasvAddress::Peer);
     assert_eq!(parsed("nomulticonn").connections, 1);
