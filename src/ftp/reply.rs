@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn replies_as_servers_send_them() {
-        let table: &[(&[u8], &[(u16, usize)])] = &[
+        type Row = (&'static [u8], &'static [(u16, usize)]);
+        let table: &[Row] = &[
             (b"220 (vsFTPd 3.0.3)\r\n", &[(220, 1)]),
             (b"220-one\r\n220 two\r\n331 pw\r\n", &[(220, 2), (331, 1)]),
             (b"220-a\r\n221 not the end\r\n 220 nor this\r\n220-nor this\r\n220 end\r\n", &[(220, 5)]),

@@ -88,19 +88,3 @@ impl MountPlan {
         self.session.timeouts.connect + self.session.timeouts.login + self.operation_timeout * 2
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_of_a_login_shows_no_secret() {
-        let login = Login {
-            user: b"u".to_vec(),
-            password: Secret::new("hidden"),
-            account: Some(Secret::new("hidden")),
-        };
-        let text = format!("{login:?}");
-        assert!(text.contains("***") && !text.contains("hidden") && !text.contains("104"), "{text}");
-    }
-}
