@@ -16,6 +16,7 @@ mod requests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use fuser::Errno;
 
 use crate::deadline::Deadline;
@@ -41,6 +42,8 @@ pub struct Adapter {
     data: Workers,
     metadata: Workers,
     failures: Arc<FailureLog>,
+    /// Tells the end of the session by being dropped.
+    _alive: Sender<()>,
 }
 
 /// A request, for the log.
@@ -52,11 +55,11 @@ struct Request {
 
 impl Adapter {
     /// An adapter of `fs`. Each operation is answered within `operation_timeout`, counted from the
-    /// request's arrival.
-    pub fn new(fs: Arc<FileSystem>, operation_timeout: Duration) -> Adapter {
+    /// request's arrival. `alive` is dropped at the end of the session.
+    pub fn new(fs: Arc<FileSystem>, operation_timeout: Duration, alive: Sender<()>) -> Adapter {
         let data = Workers::new("data", DATA_THREADS, WAITING);
         let metadata = Workers::new("meta", METADATA_THREADS, WAITING);
-        Adapter { fs, operation_timeout, data, metadata, failures: Arc::default() }
+        Adapter { fs, operation_timeout, data, metadata, failures: Arc::default(), _alive: alive }
     }
 
     /// Answers one request: runs `run` with what memory holds, and if that is not enough once more on

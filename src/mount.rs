@@ -2,26 +2,26 @@
 
 pub mod daemon;
 pub mod logging;
+mod mounted;
 pub mod plan;
 pub mod signals;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender};
-use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
-use parking_lot::Mutex;
+use crossbeam_channel::RecvTimeoutError;
+use fuser::{Config, MountOption, Session, SessionACL};
 
 use crate::cache::{BlockCache, DirectoryCache};
 use crate::deadline::Deadline;
 use crate::fuse::{Adapter, notify};
+use crate::mount::mounted::Mounted;
 use crate::mount::plan::{Access, MountPlan};
 use crate::mount::signals::Signal;
 use crate::read::Readers;
 use crate::remote::{self, Kind, Remote};
-use crate::sys;
 use crate::vfs::{self, FileSystem};
 
 /// Threads that take requests from the kernel. They answer from memory and never wait.
@@ -110,14 +110,14 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     let fs = Arc::new(fs);
 
     // Signals are taken from before the mount on, so that none can leave a dead one behind.
-    let mounted = Arc::new(Mounted { dir: plan.mountpoint.clone(), state: Mutex::default() });
-    let (ended, watch_end) = crossbeam_channel::bounded::<()>(0);
+    let mounted = Arc::new(Mounted::new(plan.mountpoint.clone()));
+    let (ended, session_end) = crossbeam_channel::bounded::<()>(0);
     let on_signal = {
-        let (mounted, remote) = (mounted.clone(), remote.clone());
+        let (mounted, remote, session_end) = (mounted.clone(), remote.clone(), session_end.clone());
         move |signal| match signal {
             Signal::Terminate | Signal::Interrupt => {
-                mounted.unmount();
-                if watch_end.recv_timeout(BUSY) == Err(RecvTimeoutError::Timeout) {
+                mounted.end();
+                if session_end.recv_timeout(BUSY) == Err(RecvTimeoutError::Timeout) {
                     log::warn!("programs still use the detached mount; ending without them");
                     std::process::exit(0);
                 }
@@ -132,71 +132,30 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     };
     let watcher = signals::watch(on_signal).map_err(system("cannot handle signals"))?;
 
-    let adapter = Adapter::new(fs, plan.operation_timeout);
-    let mut session = Session::new(adapter, &plan.mountpoint, &fuse_config(plan))
-        .map_err(|source| MountError::Fuse { dir: plan.mountpoint.clone(), source })?;
-    mounted.set(session.unmount_callable());
+    let fuse = |source| MountError::Fuse { dir: plan.mountpoint.clone(), source };
+    // The end of the session drops the adapter, and with it `ended`.
+    let adapter = Adapter::new(fs, plan.operation_timeout, ended);
+    let session = Session::new(adapter, &plan.mountpoint, &fuse_config(plan)).map_err(fuse)?;
     let notifier = notify::start(session.notifier(), news).map_err(system("cannot start a thread"))?;
+    // Never dropped: it would unmount by path whatever is mounted there by then, see `mounted`.
+    let session = std::mem::ManuallyDrop::new(session.spawn().map_err(fuse)?);
+    mounted.note().map_err(fuse)?;
     if !plan.read_only && plan.kernel_words.contains(&"rw") {
         log::warn!("this version of ftpfs only reads; mounted read-only");
     }
-    ready.usable().map_err(system("cannot go into the background"))?;
+    if let Err(source) = ready.usable() {
+        mounted.end();
+        return Err(MountError::System { doing: "cannot go into the background", source });
+    }
     log::info!("{} is mounted on {}", plan.fsname, plan.mountpoint.display());
 
-    let outcome = session.run();
-    end(ended);
-    drop(watcher);
-    remote.close();
-    // The file system, which sends the news, went with the session.
+    // Nothing is ever sent; the channel closes when the session has ended.
+    let _ = session_end.recv();
+    log::info!("{} is unmounted", plan.mountpoint.display());
+    drop((watcher, session));
+    // Ends by itself, with the file system that sent the news.
     drop(notifier);
-    outcome.map_err(|source| MountError::Fuse { dir: plan.mountpoint.clone(), source })
-}
-
-/// Lets who waits for the end of the session see it.
-fn end(ended: Sender<()>) {
-    drop(ended);
-}
-
-/// The mount, as seen by the signal that ends it.
-struct Mounted {
-    dir: PathBuf,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-enum State {
-    #[default]
-    NotYet,
-    Mounted(SessionUnmounter),
-    /// A signal came.
-    Ending,
-}
-
-impl Mounted {
-    /// The mount exists now; it goes at once if a signal came before.
-    fn set(&self, unmounter: SessionUnmounter) {
-        let before = std::mem::replace(&mut *self.state.lock(), State::Mounted(unmounter));
-        if matches!(before, State::Ending) {
-            self.unmount();
-        }
-    }
-
-    /// Unmounts; a mount that is in use is detached, and ends when its last user does.
-    fn unmount(&self) {
-        let state = std::mem::replace(&mut *self.state.lock(), State::Ending);
-        if let State::Mounted(mut unmounter) = state
-            && let Err(error) = unmounter.unmount()
-        {
-            log::info!("{} is in use ({error}); detaching it", self.dir.display());
-            detach(&self.dir);
-        }
-    }
-}
-
-fn detach(dir: &Path) {
-    if let Err(error) = sys::detach_mount(dir) {
-        log::error!("cannot unmount {}: {error}", dir.display());
-    }
+    Ok(())
 }
 
 /// What the kernel, or fusermount3, is told. Always read-only: this version cannot write.

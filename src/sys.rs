@@ -80,14 +80,24 @@ pub fn terminate(pid: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, libc::SIGTERM) })
 }
 
-/// Takes a mount out of the tree at once; it ends when its last user does (umount2(2), MNT_DETACH).
+/// What becomes of a mount that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmount {
+    /// It stays, and EBUSY is returned.
+    IfUnused,
+    /// It leaves the tree now and ends when its last user does.
+    Detach,
+}
+
+/// Unmounts what is mounted on `dir`, which is not followed if it is a link (umount2(2)).
 ///
 /// # Errors
-/// What umount2 says: EPERM without CAP_SYS_ADMIN, EINVAL if nothing is mounted there.
-pub fn detach_mount(dir: &Path) -> io::Result<()> {
+/// EPERM without CAP_SYS_ADMIN, EBUSY, EINVAL if nothing is mounted there.
+pub fn unmount(dir: &Path, how: Unmount) -> io::Result<()> {
     let dir = CString::new(dir.as_os_str().as_bytes())?;
+    let detach = if how == Unmount::Detach { libc::MNT_DETACH } else { 0 };
     // SAFETY: the path is a C string that lives until the call returns.
-    check(unsafe { libc::umount2(dir.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) })
+    check(unsafe { libc::umount2(dir.as_ptr(), detach | libc::UMOUNT_NOFOLLOW) })
 }
 
 /// Makes standard input, output and error the same as `target`.
