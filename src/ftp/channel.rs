@@ -189,7 +189,11 @@ impl Session {
         let words = request.to_string();
         let mut commands = plan.before.clone();
         commands.push(request);
-        let mut replies = self.exchange_all(commands, deadline)?;
+        // pyftpdlib 2.2.0 connects before it answers EPRT or PORT, and at times forgets to answer when a
+        // transfer of another session ends at that moment.
+        let bound =
+            if method.is_active() { deadline.at_most(self.config.timeouts.connect) } else { deadline };
+        let mut replies = self.exchange_all(commands, bound)?;
         let answer = replies.pop().ok_or(Error::Misbehaved("a reply is missing"))?;
         if plan.before_must_succeed {
             for (command, reply) in plan.before.iter().zip(&replies) {

@@ -104,8 +104,8 @@ impl Stream {
 
 /// How one transfer ended.
 enum End {
-    /// The end of the file was reached and confirmed.
-    Whole,
+    /// The end of the file was reached and confirmed; these last bytes of it are to be published.
+    Whole(Vec<u8>),
     /// Nobody wants more.
     Unwanted,
     /// Others need the connection; there is more to fetch.
@@ -174,7 +174,12 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
         let end = transfer(reader, id, &mut lease, before, deadline);
         drop(lease);
         let error = match end {
-            End::Whole | End::Unwanted => return None,
+            End::Whole(last) => {
+                // After the connection is back: who reads one file after the other needs only one.
+                publish(reader, id, &last);
+                return None;
+            }
+            End::Unwanted => return None,
             End::Yielded => {
                 attempt = 1;
                 continue;
@@ -244,8 +249,7 @@ fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadl
             if offset == 0 && id == 0 {
                 // A growing file: all bytes came by one transfer, so they are of one file, up to the size
                 // that was listed. The next open sees the new size.
-                publish(reader, id, &held);
-                return End::Whole;
+                return End::Whole(held);
             }
             End::Changed(format!("it is longer than {size} bytes now"))
         }
@@ -272,8 +276,7 @@ fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadl
                     source: Arc::new(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, reply)),
                 });
             }
-            publish(reader, id, &held);
-            End::Whole
+            End::Whole(held)
         }
     }
 }
