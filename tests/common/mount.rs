@@ -14,6 +14,9 @@ use super::bounded::{eventually, output};
 use super::trace::{self, Line};
 use super::{fresh_dir, process};
 
+/// Nothing of the user's own settings: no netrc, no log filter.
+const ENVIRONMENT: [(&str, &str); 3] = [("HOME", "/nonexistent"), ("RUST_LOG", ""), ("LC_ALL", "C")];
+
 /// A mount, with the program in the foreground.
 #[derive(Debug)]
 pub(crate) struct Mount {
@@ -30,7 +33,9 @@ impl Mount {
         let dir = run.path().join("mnt");
         fs::create_dir(&dir).unwrap();
         let log = fs::File::create(run.path().join("log")).unwrap();
-        let mut command = program();
+        // Should the test be killed, its mount goes too.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_ftpfs")]).envs(ENVIRONMENT);
         command.args(["-f", url]).arg(&dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         if !options.is_empty() {
             command.args(["-o", &options.join(",")]);
@@ -103,10 +108,10 @@ impl Drop for Mount {
     }
 }
 
-/// The program under test, with nothing of the user's own settings.
+/// The program under test, in a neutral environment.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
-    command.env("HOME", "/nonexistent").env_remove("RUST_LOG").env("LC_ALL", "C");
+    command.envs(ENVIRONMENT);
     command
 }
 

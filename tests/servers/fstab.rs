@@ -31,8 +31,10 @@ impl Helper {
         let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let program = Path::new(env!("CARGO_BIN_EXE_ftpfs"));
         let present = fs::read_link(HELPER).ok();
-        // One that an earlier run could not remove is ours too.
-        if present.as_deref().is_some_and(|target| target != program && !target.exists()) {
+        // One that a killed run of the tests could not remove is ours too.
+        let stale =
+            |target: &Path| target != program && target.components().any(|part| part.as_os_str() == "target");
+        if present.as_deref().is_some_and(stale) {
             fs::remove_file(HELPER).unwrap();
         }
         match symlink(program, HELPER) {
