@@ -15,7 +15,7 @@ use super::{UID, USER, servers_dir};
 const HASH: &str =
     "$6$ftpfstest$krTYuyAdaHrHm2Zf.EqoDr0igWvasFTXcLQCXqLbM2OELX.vlyJeeF88pPkY7ggEc7Igk4MWe4uYiKvZpSlp70";
 
-/// Writes the files that the server needs into `run` and returns the shell script that becomes the server.
+/// Writes the files that the server needs into `run` and returns the shell script that runs the server.
 pub(crate) fn prepare(
     kind: Kind,
     root: &Path,
@@ -48,7 +48,7 @@ pub(crate) fn prepare(
             fs::create_dir_all(run.join("empty")).unwrap();
             // vsftpd chroots its unprivileged half into a directory that is named in its configuration.
             format!(
-                "{} && exec /usr/sbin/vsftpd {run_dir}/conf -osecure_chroot_dir={run_dir}/empty",
+                "{} && /usr/sbin/vsftpd {run_dir}/conf -osecure_chroot_dir={run_dir}/empty",
                 bind(
                     run_dir,
                     &[("passwd", "/etc/passwd"), ("shadow", "/etc/shadow"), ("pam", "/etc/pam.d/vsftpd")]
@@ -67,7 +67,7 @@ pub(crate) fn prepare(
             fs::set_permissions(run.join("users"), private()).unwrap();
             write("conf", proftpd(ip, port, root, most, idle, run_dir));
             format!(
-                "{} && exec {installed}/root/usr/sbin/proftpd -n -c {run_dir}/conf",
+                "{} && {installed}/root/usr/sbin/proftpd -n -c {run_dir}/conf",
                 bind(run_dir, &[("passwd", "/etc/passwd"), ("group", "/etc/group")])
             )
         }
@@ -79,14 +79,14 @@ pub(crate) fn prepare(
             let minutes = idle.div_ceil(60);
             format!(
                 "{} && {installed}/root/usr/bin/pure-pw mkdb {run_dir}/users.pdb -f {run_dir}/users && \
-                 exec {installed}/root/usr/sbin/pure-ftpd {family} -S {ip},{port} -A -H -c {most} -C {most} \
+                 {installed}/root/usr/sbin/pure-ftpd {family} -S {ip},{port} -A -H -c {most} -C {most} \
                  -l puredb:{run_dir}/users.pdb -u 1 -L 200000:64 -I {minutes}",
                 bind(run_dir, &[("passwd", "/etc/passwd")])
             )
         }
         Kind::Pyftpdlib => {
             write("server.py", pyftpdlib(ip, port, root, options.max_clients.unwrap_or(0), idle));
-            format!("exec {installed}/venv/bin/python3 {run_dir}/server.py 2>>{log}")
+            format!("{installed}/venv/bin/python3 {run_dir}/server.py 2>>{log}")
         }
     }
 }

@@ -116,8 +116,9 @@ impl Server {
         assert!(self.child.is_none(), "{:?} is running", self.kind);
         let log = fs::File::options().create(true).append(true).open(self.run.path().join("log")).unwrap();
         // A mount that another test has at this moment would live on in the new namespace: it is dropped there.
-        let script = format!("umount -a -l -t fuse.ftpfs,fuse; {}", self.script);
-        // The namespace of processes ends all sessions with their server, the signal ends it with the test.
+        let script = format!("umount -a -l -t fuse.ftpfs,fuse; {}; exit $?", self.script);
+        // The namespace of processes ends all sessions with the shell that is its first, and the signal ends that one
+        // with the test. The server itself would lose the signal when it changes its user, so it must not be the first.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"])
             .args(["--pid", "--fork", "--kill-child=KILL", "sh", "-c", &script])
