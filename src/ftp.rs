@@ -1,4 +1,24 @@
 //! The FTP protocol, usable without the rest of the crate.
+//!
+//! A connection's life: [`session::Session::open`] connects, logs in and learns what the server can do
+//! (kept in a [`profile::ServerProfile`] that all connections share); then [`session::Session`] asks for
+//! facts, listings and files. A [`transfer::Transfer`] borrows its session until its final reply is read,
+//! so a second command during a transfer does not compile.
 
+pub mod command;
+pub mod config;
+pub mod control;
+pub mod data;
+pub mod error;
+pub mod features;
+pub mod fetch;
 pub mod list;
+pub mod profile;
+pub mod query;
+pub mod reply;
+pub mod session;
 pub mod time;
+pub mod transfer;
+
+mod channel;
+mod transport;

@@ -10,7 +10,7 @@
 //! - [`cache`]: what is remembered: directory listings and file blocks, both counted in bytes.
 //! - [`remote`]: a server as a dozen verbs over a pool of connections; retries and kinds of error.
 //! - [`ftp`]: the protocol, usable alone.
-//! - ground, without knowledge of the domain: [`deadline`], [`workers`], [`sys`].
+//! - ground, without knowledge of the domain: [`deadline`], [`secret`], [`workers`], [`sys`].
 
 pub mod cli;
 pub mod mount;
@@ -28,5 +28,6 @@ pub mod remote;
 pub mod ftp;
 
 pub mod deadline;
+pub mod secret;
 pub mod sys;
 pub mod workers;

@@ -1,9 +1,31 @@
 //! The path of file data from the server to a reader.
+//!
+//! All handles of one version of a file share a [`Reader`]. It looks for bytes in the block cache and in its
+//! running streams; what is nowhere is fetched by a stream: one RETR from the first missing byte on, run by
+//! a thread of its own, which publishes what arrives and stays a window ahead of the reader. A short step
+//! forward is read through, a jump starts another stream. A stream that has nothing to do is parked and gives
+//! its connection up when somebody else needs it; it goes on later from its offset.
+
+mod reader;
+mod stream;
+mod window;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::cache::{BlockCache, FileVersion};
 use crate::deadline::Deadline;
-use crate::remote;
+use crate::remote::{self, Remote, RemotePath};
+use crate::workers::Workers;
+
+pub use reader::Reader;
+
+/// Streams that run at once; more wait for their turn. Each may hold a connection, most just wait for one.
+const STREAMS: usize = 64;
+/// Streams that wait for a thread; a file's reader waits with them.
+const STREAMS_WAITING: usize = 4096;
+/// A stream fetches ahead of its reader by no more than this, nor by more than an eighth of the cache.
+const LARGEST_WINDOW: u64 = 8 * 1024 * 1024;
 
 /// Whether a call may wait for the network.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +45,43 @@ pub enum ReadError {
     Remote(remote::Error),
 }
 
-/// One version of one file, shared by all handles that have it open.
+/// What all readers of a mount share.
 #[derive(Debug)]
-pub struct Reader {}
+struct Sources {
+    remote: Arc<Remote>,
+    blocks: Arc<BlockCache>,
+    workers: Workers,
+    /// Bytes that a stream may be ahead of its reader.
+    window: u64,
+    /// How long a stream waits for a connection.
+    patience: Duration,
+}
 
-impl Reader {
-    /// Reads `len` bytes at `offset`, fewer only at the end of the file.
-    pub fn read(self: &Arc<Self>, _offset: u64, _len: usize, _patience: Patience) -> Result<Vec<u8>, ReadError> {
-        unimplemented!()
+/// The readers of a mount.
+#[derive(Debug)]
+pub struct Readers(Arc<Sources>);
+
+impl Readers {
+    /// Readers that keep what they fetch in `blocks`, which holds `cache_size` bytes. `patience` bounds the
+    /// wait of a stream for a connection.
+    pub fn new(
+        remote: Arc<Remote>,
+        blocks: Arc<BlockCache>,
+        cache_size: usize,
+        patience: Duration,
+    ) -> Readers {
+        let eighth = u64::try_from(cache_size / 8).unwrap_or(u64::MAX);
+        Readers(Arc::new(Sources {
+            remote,
+            blocks,
+            workers: Workers::new("fetch", STREAMS, STREAMS_WAITING),
+            window: eighth.min(LARGEST_WINDOW),
+            patience,
+        }))
+    }
+
+    /// Opens one version of a file; no round trip.
+    pub fn open(&self, path: RemotePath, version: Arc<FileVersion>) -> Arc<Reader> {
+        Arc::new(Reader::new(self.0.clone(), path, version))
     }
 }

@@ -1,13 +1,38 @@
 //! A server as a handful of verbs over connections that are shared fairly.
+//!
+//! Each verb leases a connection, does its work and gives it back; failed attempts are repeated here and
+//! nowhere else. A refusal is sorted into a [`Kind`] by its text, and where that tells nothing by looking at
+//! the server.
 
+mod breaker;
+mod classify;
 mod error;
+mod limit;
 mod path;
+mod pool;
+mod retry;
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use error::{Error, Kind};
-pub use path::{Name, NameError, RemotePath};
+pub use path::{NAME_MAX, Name, NameError, RemotePath};
+pub use pool::{Lane, Lease, Parked, Pool, Revoke, Unavailable};
 
 use crate::deadline::Deadline;
-use crate::ftp::list::RemoteEntry;
+use crate::ftp::config::SessionConfig;
+use crate::ftp::error::Error as FtpError;
+use crate::ftp::features::Capability;
+use crate::ftp::fetch::Listed;
+use crate::ftp::list::{EntryKind, RemoteEntry};
+use crate::ftp::profile::ServerProfile;
+use crate::ftp::query::Facts;
+use crate::ftp::session::{LoginError, Session};
+use crate::ftp::time::ListContext;
+
+/// How long the look at a server that explains a refusal may take.
+const PROBE: Duration = Duration::from_secs(20);
 
 /// A directory as the server listed it.
 #[derive(Debug)]
@@ -22,34 +47,316 @@ pub struct Listing {
 
 /// One FTP server (one login, one base directory).
 #[derive(Debug)]
-pub struct Remote {}
+pub struct Remote {
+    pool: Pool,
+    profile: Arc<ServerProfile>,
+    server: String,
+    base: RemotePath,
+}
 
 impl Remote {
-    /// Lists a directory.
+    /// Logs in and finds the base directory: `path` below the login directory, or from the root where
+    /// `absolute`. At most `connections` are made at once.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], [`Kind::NotADirectory`], [`Kind::Denied`], and the kinds of a failed connection.
-    pub fn list(&self, _dir: &RemotePath, _deadline: Deadline) -> Result<Listing, Error> {
-        unimplemented!()
-    }
-
-    /// What the server tells of one path. Cheap (one round trip) only if [`Remote::can_stat`] says so.
-    pub fn stat(&self, _path: &RemotePath, _deadline: Deadline) -> Result<RemoteEntry, Error> {
-        unimplemented!()
-    }
-
-    /// Whether one name can be asked for with one round trip and all its facts (MLST).
-    pub fn can_stat(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// Lists a directory in the form that shows the targets of symbolic links (LIST, where MLSD hides them).
-    pub fn list_with_targets(&self, _dir: &RemotePath, _deadline: Deadline) -> Result<Listing, Error> {
-        unimplemented!()
+    /// [`Kind::LoginFailed`], [`Kind::Unreachable`], [`Kind::DeadlinePassed`]; [`Kind::NotFound`] and its
+    /// like when the base is no directory that can be entered.
+    pub fn connect(
+        config: SessionConfig,
+        path: &[u8],
+        absolute: bool,
+        connections: usize,
+        deadline: Deadline,
+    ) -> Result<Remote, Error> {
+        let server = match config.port {
+            21 => config.host.clone(),
+            port => format!("{}:{port}", config.host),
+        };
+        let profile = Arc::new(ServerProfile::default());
+        let pool = Pool::new(Arc::new(config), profile.clone(), connections)
+            .map_err(|e| Error::new(Kind::Failed, "connect", "", &server, e))?;
+        let mut remote = Remote { pool, profile, server, base: RemotePath::root() };
+        // The lease goes back to the pool; it is made only to log in and learn the login directory.
+        let lease = remote.pool.lease(Lane::Metadata, deadline);
+        drop(lease.map_err(|unavailable| remote.unavailable("log in", "", unavailable))?);
+        let bad_path =
+            |e: NameError| Error::new(Kind::BadName, "enter", "the base directory", &remote.server, e);
+        let home = RemotePath::parse(&remote.profile.home().unwrap_or_default()).map_err(bad_path)?;
+        let from = if absolute { RemotePath::root() } else { home };
+        remote.base = from.resolve(path.strip_prefix(b"/").unwrap_or(path)).map_err(bad_path)?;
+        let base = remote.base.clone();
+        remote.run("enter", &base, Lane::Metadata, deadline, |session, deadline| {
+            session.enter(base.as_bytes(), deadline)
+        })?;
+        Ok(remote)
     }
 
     /// The directory that the mount shows as its root.
     pub fn base(&self) -> &RemotePath {
-        unimplemented!()
+        &self.base
     }
+
+    /// Host and port, for messages.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The connections.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// What has been learned of the server.
+    pub fn profile(&self) -> &ServerProfile {
+        &self.profile
+    }
+
+    /// Whether one name can be asked for with one round trip and all its facts (MLST).
+    pub fn can_stat(&self) -> bool {
+        self.profile.mlst() == Capability::Yes
+    }
+
+    /// Lists a directory.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::NotADirectory`], [`Kind::Denied`], and the kinds of a failed connection.
+    pub fn list(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
+        let list = |session: &mut Session, deadline| session.list(dir.as_bytes(), context(), deadline);
+        self.run("list", dir, Lane::Metadata, deadline, list).map(|listed| self.listing(dir, listed))
+    }
+
+    /// Lists a directory in the form that shows the targets of symbolic links (LIST, where MLSD hides them).
+    ///
+    /// # Errors
+    /// As [`Remote::list`].
+    pub fn list_with_targets(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
+        let list =
+            |session: &mut Session, deadline| session.list_with_targets(dir.as_bytes(), context(), deadline);
+        self.run("list", dir, Lane::Metadata, deadline, list).map(|listed| self.listing(dir, listed))
+    }
+
+    /// What the server tells of one path. One round trip where [`Remote::can_stat`]; else a file's size and
+    /// time take one, and anything else the listing of its directory.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Denied`], and the kinds of a failed connection.
+    pub fn stat(&self, path: &RemotePath, deadline: Deadline) -> Result<RemoteEntry, Error> {
+        let ask = |session: &mut Session, deadline| session.facts(path.as_bytes(), deadline);
+        match self.attempt("stat", path, Lane::Metadata, deadline, ask)? {
+            Ok(Facts::Whole(entry)) => Ok(RemoteEntry { name: path.file_name().into(), ..entry }),
+            Ok(Facts::File { size, modified }) => Ok(RemoteEntry {
+                name: path.file_name().into(),
+                kind: EntryKind::File,
+                size: Some(size),
+                modified,
+                mode: None,
+                link_target: None,
+                unique: None,
+            }),
+            Ok(Facts::Doubtful) => self.find(path, deadline)?.ok_or_else(|| self.absent("stat", path)),
+            Err(refusal) => match classify::kind(&refusal) {
+                Some(kind @ (Kind::NotFound | Kind::Denied)) => Err(self.error(kind, "stat", path, &refusal)),
+                _ => self.stat_refused(path, deadline),
+            },
+        }
+    }
+
+    /// What [`Remote::stat`] answers when the server refused without a reason: CWD mostly gives one
+    /// (pure-ftpd 1.0.50 does there, and not to MLST), the listing of the directory always does.
+    fn stat_refused(&self, path: &RemotePath, deadline: Deadline) -> Result<RemoteEntry, Error> {
+        let enter = |session: &mut Session, deadline| session.enter(path.as_bytes(), deadline);
+        if let Err(refusal) = self.attempt("stat", path, Lane::Metadata, deadline, enter)?
+            && classify::kind(&refusal) == Some(Kind::NotFound)
+        {
+            return Err(self.error(Kind::NotFound, "stat", path, &refusal));
+        }
+        self.find(path, deadline)?.ok_or_else(|| self.absent("stat", path))
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    /// [`Kind::LoginFailed`], [`Kind::Unreachable`], [`Kind::DeadlinePassed`].
+    pub fn lease(
+        &self,
+        verb: &'static str,
+        path: &RemotePath,
+        lane: Lane,
+        deadline: Deadline,
+    ) -> Result<Lease, Error> {
+        let lease = self.pool.lease(lane, deadline);
+        lease.map_err(|unavailable| self.unavailable(verb, path, unavailable))
+    }
+
+    fn unavailable(&self, verb: &'static str, subject: impl Display, unavailable: Unavailable) -> Error {
+        let (kind, cause) = match unavailable {
+            Unavailable::Login(error @ LoginError::Denied(_)) => (Kind::LoginFailed, error.to_string()),
+            Unavailable::Login(error @ LoginError::Failed(FtpError::Misbehaved(_))) => {
+                (Kind::Garbled, error.to_string())
+            }
+            Unavailable::Login(error) => (Kind::Unreachable, error.to_string()),
+            Unavailable::Deadline(None) => {
+                (Kind::DeadlinePassed, "no connection became free in time".to_owned())
+            }
+            Unavailable::Deadline(Some(error)) => (Kind::DeadlinePassed, error.to_string()),
+            Unavailable::Closing => (Kind::Failed, "the file system is being unmounted".to_owned()),
+        };
+        Error::new(kind, verb, subject, &self.server, cause)
+    }
+
+    /// Makes an error of a failed transfer of `path`, looking at the server where the text of a refusal does
+    /// not tell what it means.
+    pub fn explain_read(&self, path: &RemotePath, error: &FtpError, deadline: Deadline) -> Error {
+        self.explain("read", path, error, deadline)
+    }
+
+    /// Whether and after which pause a failed attempt is worth another.
+    pub fn pause_before_next(attempt: u32, fresh: bool, error: &FtpError) -> Option<Duration> {
+        retry::pause_before_next(attempt, fresh, error)
+    }
+
+    /// Closes all connections; every later call fails.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
+    /// An error for `path` on this server.
+    pub fn error(&self, kind: Kind, verb: &'static str, path: &RemotePath, cause: impl Display) -> Error {
+        Error::new(kind, verb, path, &self.server, cause)
+    }
+
+    fn absent(&self, verb: &'static str, path: &RemotePath) -> Error {
+        self.error(Kind::NotFound, verb, path, "its directory does not list it")
+    }
+
+    /// Runs `work` until it succeeds or trying again makes no sense; a refusal is explained.
+    fn run<T>(
+        &self,
+        verb: &'static str,
+        path: &RemotePath,
+        lane: Lane,
+        deadline: Deadline,
+        work: impl Fn(&mut Session, Deadline) -> Result<T, FtpError>,
+    ) -> Result<T, Error> {
+        self.attempt(verb, path, lane, deadline, work)?
+            .map_err(|refusal| self.explain(verb, path, &refusal, deadline))
+    }
+
+    /// As [`Remote::run`], but a refusal by the server is handed back as it is.
+    fn attempt<T>(
+        &self,
+        verb: &'static str,
+        path: &RemotePath,
+        lane: Lane,
+        deadline: Deadline,
+        work: impl Fn(&mut Session, Deadline) -> Result<T, FtpError>,
+    ) -> Result<Result<T, FtpError>, Error> {
+        let mut attempt = 1;
+        loop {
+            let mut lease = self.lease(verb, path, lane, deadline)?;
+            let fresh = lease.is_fresh();
+            let result = match lease.session() {
+                Some(session) => work(session, deadline),
+                None => Err(FtpError::Closed(None)),
+            };
+            drop(lease);
+            let error = match result {
+                Ok(value) => return Ok(Ok(value)),
+                Err(error) => error,
+            };
+            match retry::pause_before_next(attempt, fresh, &error) {
+                Some(pause) if !deadline.passed() => self.pool.pause(pause, deadline),
+                _ if matches!(error, FtpError::Refused { .. }) => return Ok(Err(error)),
+                _ => {
+                    let kind = classify::kind(&error).unwrap_or(Kind::Failed);
+                    return Err(self.error(kind, verb, path, error));
+                }
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Finds out what a refusal means: by its text, else by the directory that should hold the path.
+    fn explain(&self, verb: &'static str, path: &RemotePath, error: &FtpError, deadline: Deadline) -> Error {
+        if let Some(kind) = classify::kind(error) {
+            return self.error(kind, verb, path, error);
+        }
+        let kind = match self.find(path, deadline.at_most(PROBE)) {
+            Ok(None) => Kind::NotFound,
+            Ok(Some(entry)) => match (verb, entry.kind) {
+                ("list" | "enter", EntryKind::File | EntryKind::Special) => Kind::NotADirectory,
+                ("read", EntryKind::Directory) => Kind::IsADirectory,
+                // A link that cannot be followed on the server.
+                (_, EntryKind::Symlink) => Kind::NotFound,
+                _ => Kind::Denied,
+            },
+            // What the server holds is not known, so nothing is said about it: never "not found".
+            Err(_) => Kind::Failed,
+        };
+        self.error(kind, verb, path, error)
+    }
+
+    /// Looks a path up in the listing of its directory.
+    fn find(&self, path: &RemotePath, deadline: Deadline) -> Result<Option<RemoteEntry>, Error> {
+        let Some(parent) = path.parent() else {
+            // The root has no directory that lists it.
+            return Ok(Some(RemoteEntry {
+                name: (*b".").into(),
+                kind: EntryKind::Directory,
+                size: None,
+                modified: None,
+                mode: None,
+                link_target: None,
+                unique: None,
+            }));
+        };
+        let list = |session: &mut Session, deadline| session.list(parent.as_bytes(), context(), deadline);
+        let listed = match self.attempt("list", &parent, Lane::Metadata, deadline, list)? {
+            Ok(listed) => listed,
+            Err(refusal) => {
+                let kind = classify::kind(&refusal).unwrap_or(Kind::Failed);
+                return match kind {
+                    Kind::NotFound | Kind::NotADirectory => Ok(None),
+                    kind => Err(self.error(kind, "list", &parent, refusal)),
+                };
+            }
+        };
+        let found = listed.listing.entries.into_iter().find(|entry| *entry.name == *path.file_name());
+        match (found, listed.truncated) {
+            (None, true) => {
+                Err(self.error(Kind::Failed, "list", &parent, "the server cut the listing short"))
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    fn listing(&self, dir: &RemotePath, listed: Listed) -> Listing {
+        let skipped = listed.listing.skipped;
+        if skipped > 0 {
+            let first = listed.listing.first_skipped.as_deref().unwrap_or(&[]);
+            let first = String::from_utf8_lossy(first);
+            log::warn!(
+                "{skipped} lines of the listing of {dir} on {} could not be used, the first: {first:?}",
+                self.server
+            );
+        }
+        if listed.listing.repeated > 0 {
+            log::warn!("{} lists {} names twice in {dir}", self.server, listed.listing.repeated);
+        }
+        if listed.truncated {
+            log::warn!("{} lists only a part of {dir}", self.server);
+        }
+        Listing {
+            own: listed.listing.own,
+            entries: listed.listing.entries,
+            complete: !listed.truncated && skipped == 0,
+        }
+    }
+}
+
+/// What the reading of a listing depends on besides its bytes. The zone of LIST times is taken as UTC, which
+/// it is on vsftpd, ProFTPD and pyftpdlib by default.
+fn context() -> ListContext {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ListContext { now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), offset: 0 }
 }

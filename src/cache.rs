@@ -1,0 +1,16 @@
+//! What is remembered of the server: directory listings and file blocks, both limited in bytes.
+//!
+//! Blocks are keyed by [`FileId`], which stands for one version of one file, so bytes of two versions can
+//! never be mixed. Nothing here starts a thread; what waits for the network takes a deadline.
+
+pub mod block;
+pub mod directory;
+mod flight;
+mod listing;
+mod store;
+mod version;
+
+pub use block::BlockCache;
+pub use directory::{Answer, DirectoryCache, ListingSource};
+pub use listing::{EntryRef, Frozen};
+pub use version::{FileId, FileVersion, Versions};

@@ -1,0 +1,319 @@
+//! Blocks of file data in memory, least recently used out first, counted in bytes.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use crate::cache::FileId;
+
+/// Size of a block in bytes: what the kernel asks for at once without a larger readahead.
+pub const BLOCK: usize = 128 * 1024;
+
+/// The limit when the user sets none (`cache_size=`), in bytes.
+pub const DEFAULT_LIMIT: usize = 64 * 1024 * 1024;
+
+/// What a block costs beside its bytes: key twice, list links, two map slots, reference counts, allocator.
+const OVERHEAD: usize = 256;
+
+/// How often a join of two ranges is tried again because somebody else changed the block meanwhile.
+const JOINS: usize = 3;
+
+/// The blocks of all files. The limit holds at all times and counts the bookkeeping. The lock is held for
+/// map operations only: bytes are joined and freed outside of it.
+#[derive(Debug)]
+pub struct BlockCache {
+    limit: usize,
+    blocks: Mutex<Blocks>,
+}
+
+#[derive(Debug)]
+struct Blocks {
+    lru: LruCache<(FileId, u64), Held>,
+    /// The blocks of each file, to find them at a purge.
+    files: HashMap<FileId, HashSet<u64>>,
+    used: usize,
+}
+
+/// What is known of one block: `bytes`, which begin `start` bytes into the block.
+#[derive(Clone, Debug)]
+struct Held {
+    start: usize,
+    bytes: Arc<[u8]>,
+}
+
+impl BlockCache {
+    /// A cache of at most `limit` bytes. One below a block's size holds little or nothing, which is legal.
+    pub fn new(limit: usize) -> BlockCache {
+        let blocks = Blocks { lru: LruCache::unbounded(), files: HashMap::new(), used: 0 };
+        BlockCache { limit, blocks: Mutex::new(blocks) }
+    }
+
+    /// The bytes of `file` from `offset` on, as far as its block holds them: `bytes[range]`, never empty.
+    pub fn get(&self, file: FileId, offset: u64) -> Option<(Arc<[u8]>, Range<usize>)> {
+        let (block, within) = locate(offset);
+        let held = self.blocks.lock().lru.get(&(file, block)).cloned()?;
+        let from = within.checked_sub(held.start).filter(|&from| from < held.bytes.len())?;
+        let range = from..held.bytes.len();
+        Some((held.bytes, range))
+    }
+
+    /// Keeps `bytes` of `file`, which begin at `offset` and must not reach beyond the end of that block
+    /// (what does is cut off). If the block already holds another range, both are joined where they touch,
+    /// else the longer one stays. All bytes of one [`FileId`] are equal wherever they overlap.
+    pub fn insert(&self, file: FileId, offset: u64, bytes: Arc<[u8]>) {
+        let (block, start) = locate(offset);
+        let bytes = if start + bytes.len() > BLOCK { bytes[..BLOCK - start].into() } else { bytes };
+        let mut new = Held { start, bytes };
+        for _ in 0..JOINS {
+            let key = (file, block);
+            let mut blocks = self.blocks.lock();
+            let old = blocks.lru.peek(&key).cloned();
+            match old {
+                Some(old) if !old.gains_from(&new) => {
+                    blocks.lru.promote(&key);
+                    return;
+                }
+                Some(old) if old.touches(&new) && !new.covers(&old) => {
+                    drop(blocks);
+                    let joined = old.join(&new);
+                    let mut blocks = self.blocks.lock();
+                    if blocks.lru.peek(&key).is_some_and(|now| Arc::ptr_eq(&now.bytes, &old.bytes)) {
+                        let freed = blocks.put(key, joined, self.limit);
+                        drop(blocks);
+                        drop(freed);
+                        return;
+                    }
+                    drop(blocks);
+                    new = joined;
+                }
+                _ => {
+                    let freed = blocks.put(key, new, self.limit);
+                    drop(blocks);
+                    drop(freed);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Drops everything.
+    pub fn clear(&self) {
+        let mut blocks = self.blocks.lock();
+        blocks.used = 0;
+        let freed =
+            (std::mem::replace(&mut blocks.lru, LruCache::unbounded()), std::mem::take(&mut blocks.files));
+        drop(blocks);
+        drop(freed);
+    }
+
+    /// Drops all blocks of `file`.
+    pub fn purge(&self, file: FileId) {
+        let mut blocks = self.blocks.lock();
+        let indices = blocks.files.remove(&file).unwrap_or_default();
+        let freed: Vec<Held> =
+            indices.into_iter().filter_map(|block| blocks.lru.pop(&(file, block))).collect();
+        blocks.used -= freed.iter().map(Held::cost).sum::<usize>();
+        drop(blocks);
+        drop(freed);
+    }
+
+    /// Bytes in use, bookkeeping included; never above the limit.
+    pub fn used(&self) -> usize {
+        self.blocks.lock().used
+    }
+}
+
+impl Blocks {
+    /// Stores one block and returns what had to go for it, to be freed without the lock.
+    fn put(&mut self, key: (FileId, u64), held: Held, limit: usize) -> Vec<Held> {
+        let mut freed = Vec::new();
+        freed.extend(self.remove(key));
+        if held.bytes.is_empty() || held.cost() > limit {
+            return freed;
+        }
+        while self.used + held.cost() > limit {
+            let Some((&oldest, _)) = self.lru.peek_lru() else { break };
+            freed.extend(self.remove(oldest));
+        }
+        self.used += held.cost();
+        self.files.entry(key.0).or_default().insert(key.1);
+        self.lru.put(key, held);
+        freed
+    }
+
+    fn remove(&mut self, key: (FileId, u64)) -> Option<Held> {
+        let held = self.lru.pop(&key)?;
+        self.used -= held.cost();
+        if let Some(indices) = self.files.get_mut(&key.0) {
+            indices.remove(&key.1);
+            if indices.is_empty() {
+                self.files.remove(&key.0);
+            }
+        }
+        Some(held)
+    }
+}
+
+impl Held {
+    fn end(&self) -> usize {
+        self.start + self.bytes.len()
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes.len() + OVERHEAD
+    }
+
+    fn covers(&self, other: &Held) -> bool {
+        self.start <= other.start && other.end() <= self.end()
+    }
+
+    fn touches(&self, other: &Held) -> bool {
+        self.start <= other.end() && other.start <= self.end()
+    }
+
+    fn gains_from(&self, other: &Held) -> bool {
+        if self.touches(other) { !self.covers(other) } else { other.bytes.len() >= self.bytes.len() }
+    }
+
+    /// Both ranges as one; they must touch.
+    fn join(&self, other: &Held) -> Held {
+        let (first, second) = if self.start <= other.start { (self, other) } else { (other, self) };
+        let known = first.end() - second.start;
+        let rest = second.bytes.get(known..).unwrap_or(&[]);
+        Held { start: first.start, bytes: [&first.bytes[..], rest].concat().into() }
+    }
+}
+
+/// The block of an offset, and the place within it.
+fn locate(offset: u64) -> (u64, usize) {
+    let block = BLOCK as u64;
+    (offset / block, (offset % block) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a file holds, so that every byte can be checked wherever it comes from.
+    fn content(file: FileId, range: Range<u64>) -> Arc<[u8]> {
+        range.map(|at| (at.wrapping_mul(31) ^ (at >> 7) ^ file.0) as u8).collect()
+    }
+
+    fn insert(cache: &BlockCache, file: FileId, range: Range<u64>) {
+        cache.insert(file, range.start, content(file, range));
+    }
+
+    fn held(cache: &BlockCache, file: FileId, offset: u64) -> Option<usize> {
+        let (bytes, range) = cache.get(file, offset)?;
+        let end = offset + range.len() as u64;
+        assert_eq!(bytes[range.clone()], content(file, offset..end)[..]);
+        Some(range.len())
+    }
+
+    const F: FileId = FileId(9);
+    const B: u64 = BLOCK as u64;
+
+    #[test]
+    fn ranges_of_a_block_are_joined_where_they_touch() {
+        let cache = BlockCache::new(DEFAULT_LIMIT);
+        insert(&cache, F, B + 1000..B + 2000);
+        assert_eq!(held(&cache, F, B + 999), None);
+        assert_eq!(held(&cache, F, B + 1000), Some(1000));
+        insert(&cache, F, B + 500..B + 1000);
+        assert_eq!(held(&cache, F, B + 500), Some(1500));
+        insert(&cache, F, B + 1900..B + 2500);
+        assert_eq!(held(&cache, F, B + 500), Some(2000));
+        insert(&cache, F, B + 9000..B + 9010);
+        assert_eq!(held(&cache, F, B + 9000), None, "the shorter of two distant ranges is not worth it");
+        insert(&cache, F, B..2 * B);
+        assert_eq!(held(&cache, F, B), Some(BLOCK));
+        insert(&cache, F, B + 5..B + 6);
+        assert_eq!(held(&cache, F, B), Some(BLOCK));
+        assert_eq!(held(&cache, F, 2 * B), None);
+    }
+
+    #[test]
+    fn the_block_used_last_stays() {
+        let cache = BlockCache::new(2 * (BLOCK + OVERHEAD));
+        insert(&cache, F, 0..B);
+        insert(&cache, F, B..2 * B);
+        assert!(held(&cache, F, 0).is_some());
+        insert(&cache, F, 2 * B..3 * B);
+        assert_eq!((0..3).map(|b| held(&cache, F, b * B).is_some()).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn purge_takes_all_of_one_file_and_nothing_else() {
+        let cache = BlockCache::new(DEFAULT_LIMIT);
+        insert(&cache, F, 0..B);
+        insert(&cache, F, 7 * B..7 * B + 3);
+        insert(&cache, FileId(1), 0..10);
+        cache.purge(F);
+        assert_eq!((held(&cache, F, 0), held(&cache, F, 7 * B)), (None, None));
+        assert_eq!(held(&cache, FileId(1), 0), Some(10));
+        cache.purge(FileId(1));
+        assert_eq!(cache.used(), 0);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64, u64, usize),
+        Get(u64, u64),
+        Purge(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let offset = (0..6u64, 0..BLOCK).prop_map(|(block, within)| block * B + within as u64);
+        prop_oneof![
+            4 => (0..3u64, offset.clone(), 0..BLOCK * 2).prop_map(|(f, o, n)| Step::Insert(f, o, n)),
+            4 => (0..3u64, offset).prop_map(|(f, o)| Step::Get(f, o)),
+            1 => (0..3u64).prop_map(Step::Purge),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Against a plain map: what is found was inserted since the last purge, byte by byte, and the
+        /// limit holds after each step.
+        #[test]
+        fn holds_what_was_inserted_and_never_more_than_its_limit(
+            limit in 0..5 * BLOCK,
+            steps in prop::collection::vec(step(), 1..40),
+        ) {
+            let cache = BlockCache::new(limit);
+            let mut inserted: HashMap<(u64, u64), Vec<Range<u64>>> = HashMap::new();
+            for step in steps {
+                match step {
+                    Step::Insert(file, offset, len) => {
+                        let end = (offset + len as u64).min((offset / B + 1) * B);
+                        cache.insert(FileId(file), offset, content(FileId(file), offset..offset + len as u64));
+                        inserted.entry((file, offset / B)).or_default().push(offset..end);
+                    }
+                    Step::Get(file, offset) => {
+                        if let Some(len) = held(&cache, FileId(file), offset) {
+                            prop_assert!(len > 0);
+                            let ranges = inserted.get(&(file, offset / B)).cloned().unwrap_or_default();
+                            let mut at = offset;
+                            while at < offset + len as u64 {
+                                let next = ranges.iter().filter(|r| r.contains(&at)).map(|r| r.end).max();
+                                prop_assert!(next.is_some(), "byte {at} was never inserted");
+                                at = next.unwrap();
+                            }
+                        }
+                    }
+                    Step::Purge(file) => {
+                        cache.purge(FileId(file));
+                        inserted.retain(|&(of, _), _| of != file);
+                    }
+                }
+                prop_assert!(cache.used() <= limit);
+            }
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Listings and single entries, read through from the server and kept for a time.
+//!
+//! Each question is asked once at a time: who comes second waits for the first answer, with a deadline of
+//! its own. An answer that was on its way when its directory was invalidated is given to those who wait
+//! for it but not kept. No lock is held while the server is asked.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::flight::Flight;
+use super::listing::{EntryRef, Frozen};
+use super::store::Store;
+use super::version::{more_precise, same_time};
+use crate::deadline::Deadline;
+use crate::ftp::list::RemoteEntry;
+use crate::remote::{Error, Kind, Listing, Name, Remote, RemotePath};
+
+/// How many bytes of metadata are kept when nothing else is said.
+pub const DEFAULT_LIMIT: usize = 64 * 1024 * 1024;
+
+/// The miss in one directory (within the cache's time) that lists it instead of asking for one more name.
+const LISTING_MISS: u32 = 3;
+
+/// Where listings come from. [`Remote`] in the program; a script in tests.
+pub trait ListingSource: Send + Sync {
+    /// As [`Remote::list`].
+    ///
+    /// # Errors
+    /// As there.
+    fn list(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error>;
+    /// As [`Remote::list_with_targets`].
+    ///
+    /// # Errors
+    /// As there.
+    fn list_with_targets(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error>;
+    /// As [`Remote::stat`].
+    ///
+    /// # Errors
+    /// As there.
+    fn stat(&self, path: &RemotePath, deadline: Deadline) -> Result<RemoteEntry, Error>;
+    /// As [`Remote::can_stat`].
+    fn can_stat(&self) -> bool;
+    /// As [`Remote::base`].
+    fn base(&self) -> &RemotePath;
+}
+
+impl ListingSource for Remote {
+    fn list(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
+        Remote::list(self, dir, deadline)
+    }
+
+    fn list_with_targets(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
+        Remote::list_with_targets(self, dir, deadline)
+    }
+
+    fn stat(&self, path: &RemotePath, deadline: Deadline) -> Result<RemoteEntry, Error> {
+        Remote::stat(self, path, deadline)
+    }
+
+    fn can_stat(&self) -> bool {
+        Remote::can_stat(self)
+    }
+
+    fn base(&self) -> &RemotePath {
+        Remote::base(self)
+    }
+}
+
+/// What is known of one name.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The entry; `None` where there is nothing of that name.
+    pub entry: Option<EntryRef>,
+    /// When the server told it.
+    pub learned: Instant,
+}
+
+/// The metadata of one server. `now` is the caller's clock in all methods; an answer counts as learned
+/// when it has arrived.
+pub struct DirectoryCache {
+    source: Arc<dyn ListingSource>,
+    timeout: Duration,
+    serials: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// What everybody who waits for the same answer gets, and when it was learned.
+type Shared<V> = Result<(V, Instant), Error>;
+type Flights<K, V> = HashMap<K, Arc<Flight<Shared<V>>>>;
+
+struct State {
+    store: Store,
+    listings: Flights<(RemotePath, Form), Arc<Frozen>>,
+    entries: Flights<(RemotePath, Name), Option<Arc<RemoteEntry>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Form {
+    Plain,
+    WithTargets,
+}
+
+enum Ask {
+    Name,
+    Listing,
+}
+
+impl DirectoryCache {
+    /// Answers stay good for `timeout` (zero: until the call that asked for them ends) and together take
+    /// at most `limit` bytes; the directory used last is kept even if it alone takes more, since a listing
+    /// is bounded where it is parsed.
+    pub fn new(source: Arc<dyn ListingSource>, timeout: Duration, limit: usize) -> DirectoryCache {
+        let state =
+            State { store: Store::new(timeout, limit), listings: HashMap::new(), entries: HashMap::new() };
+        DirectoryCache { source, timeout, serials: AtomicU64::new(1), state: Mutex::new(state) }
+    }
+
+    /// How long an answer stays good.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The directory that the mount shows as its root.
+    pub fn base(&self) -> &RemotePath {
+        self.source.base()
+    }
+
+    /// The fresh listing of `dir`, if it is in memory, and when it was learned.
+    pub fn cached_listing(&self, dir: &RemotePath, now: Instant) -> Option<(Arc<Frozen>, Instant)> {
+        self.state.lock().store.listing(dir, now)
+    }
+
+    /// What memory knows of `name` in `dir`.
+    pub fn cached(&self, dir: &RemotePath, name: &Name, now: Instant) -> Option<Answer> {
+        self.state.lock().store.answer(dir, name, now)
+    }
+
+    /// The target of the link `name` in `dir`, if memory knows it. The inner `None` says that the server
+    /// does not tell it.
+    pub fn cached_target(&self, dir: &RemotePath, name: &Name, now: Instant) -> Option<Option<Box<[u8]>>> {
+        let targets = self.state.lock().store.targets(dir, now)?;
+        Some(targets.find(name).and_then(|entry| entry.link_target.clone()))
+    }
+
+    /// The listing of `dir`, asked for if there is no fresh one, and when it was learned.
+    ///
+    /// # Errors
+    /// As [`Remote::list`]; [`Kind::DeadlinePassed`] also while waiting for another caller's request.
+    pub fn list(
+        &self,
+        dir: &RemotePath,
+        deadline: Deadline,
+        now: Instant,
+    ) -> Result<(Arc<Frozen>, Instant), Error> {
+        if let Some(known) = self.cached_listing(dir, now) {
+            return Ok(known);
+        }
+        self.once(
+            |state| &mut state.listings,
+            (dir.clone(), Form::Plain),
+            (dir, deadline, now),
+            || self.source.list(dir, deadline).map(|listing| self.freeze(listing)),
+            |store, listing, learned| store.keep_listing(dir, listing.clone(), learned),
+        )
+    }
+
+    /// What `name` in `dir` is. Where memory cannot tell, asks for that one name if the server can be
+    /// asked so and the directory has seen few misses, else for the whole directory.
+    ///
+    /// # Errors
+    /// As [`Remote::stat`] and [`Remote::list`]; an absent name is an answer, not an error.
+    pub fn lookup(
+        &self,
+        dir: &RemotePath,
+        name: &Name,
+        deadline: Deadline,
+        now: Instant,
+    ) -> Result<Answer, Error> {
+        let can_stat = self.source.can_stat();
+        let ask = {
+            let mut state = self.state.lock();
+            if let Some(answer) = state.store.answer(dir, name, now) {
+                return Ok(answer);
+            }
+            if state.listings.contains_key(&(dir.clone(), Form::Plain)) {
+                Ask::Listing
+            } else if state.store.listing(dir, now).is_some() || state.store.is_unlistable(dir, now) {
+                // An incomplete listing, or none to be had: only the name itself can be asked for.
+                Ask::Name
+            } else if can_stat && state.store.count_miss(dir, now) < LISTING_MISS {
+                Ask::Name
+            } else {
+                Ask::Listing
+            }
+        };
+        if let Ask::Name = ask {
+            return self.refresh(dir, name, deadline, now);
+        }
+        match self.list(dir, deadline, now) {
+            Ok((listing, learned)) => match listing.find(name) {
+                None if !listing.is_complete() => self.refresh(dir, name, deadline, now),
+                entry => Ok(Answer { entry, learned }),
+            },
+            // A directory that may be entered but not read, such as a drop box.
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Unsupported) => {
+                self.state.lock().store.keep_unlistable(dir, now);
+                self.refresh(dir, name, deadline, now)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the server for one name, whatever memory knows. What the answer leaves open and the last one
+    /// told (a mode, say) is taken from there if both can be of the same version.
+    ///
+    /// # Errors
+    /// As [`Remote::stat`]; an absent name is an answer, not an error.
+    pub fn refresh(
+        &self,
+        dir: &RemotePath,
+        name: &Name,
+        deadline: Deadline,
+        now: Instant,
+    ) -> Result<Answer, Error> {
+        let path = dir.join(name);
+        let (entry, learned) = self.once(
+            |state| &mut state.entries,
+            (dir.clone(), name.clone()),
+            (&path, deadline, now),
+            || match self.source.stat(&path, deadline) {
+                Ok(mut entry) => {
+                    entry.name = name.as_bytes().into();
+                    let known = self.state.lock().store.answer(dir, name, now);
+                    Ok(Some(Arc::new(completed(entry, known.and_then(|answer| answer.entry).as_deref()))))
+                }
+                Err(error) if error.kind() == Kind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
+            |store, entry, learned| store.keep_entry(dir, name, entry.clone(), learned),
+        )?;
+        Ok(Answer { entry: entry.map(EntryRef::from), learned })
+    }
+
+    /// Where the symbolic link `name` in `dir` points, as the server printed it: the directory is listed
+    /// in the form that shows targets, once for all its links. `None` if even that does not tell it.
+    ///
+    /// # Errors
+    /// As [`Remote::list_with_targets`].
+    pub fn target(
+        &self,
+        dir: &RemotePath,
+        name: &Name,
+        deadline: Deadline,
+        now: Instant,
+    ) -> Result<Option<Box<[u8]>>, Error> {
+        if let Some(known) = self.cached_target(dir, name, now) {
+            return Ok(known);
+        }
+        let (links, _) = self.once(
+            |state| &mut state.listings,
+            (dir.clone(), Form::WithTargets),
+            (dir, deadline, now),
+            || {
+                let mut listing = self.source.list_with_targets(dir, deadline)?;
+                listing.entries.retain(|entry| entry.link_target.is_some());
+                Ok(self.freeze(listing))
+            },
+            |store, links, learned| store.keep_targets(dir, links.clone(), learned),
+        )?;
+        Ok(links.find(name).and_then(|entry| entry.link_target.clone()))
+    }
+
+    /// Forgets all that is known. Requests in flight that began before are not stored.
+    pub fn clear(&self) {
+        let mut state = self.state.lock();
+        state.listings.clear();
+        state.entries.clear();
+        let freed = state.store.clear();
+        drop(state);
+        drop(freed);
+    }
+
+    /// Forgets all that is known of the names in `dir`, what is on its way included.
+    pub fn invalidate(&self, dir: &RemotePath) {
+        let mut state = self.state.lock();
+        state.listings.retain(|(of, _), _| of != dir);
+        state.entries.retain(|(of, _), _| of != dir);
+        let freed = state.store.forget(dir);
+        drop(state);
+        drop(freed);
+    }
+
+    fn freeze(&self, listing: Listing) -> Arc<Frozen> {
+        Arc::new(Frozen::new(listing, self.serials.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Runs `fetch` unless the same is already on its way, then waits for that. The answer is kept only
+    /// if the flight is still the registered one: an invalidation takes it off the register.
+    fn once<K: Clone + Eq + Hash, V: Clone>(
+        &self,
+        register: fn(&mut State) -> &mut Flights<K, V>,
+        key: K,
+        (subject, deadline, now): (&RemotePath, Deadline, Instant),
+        fetch: impl Fn() -> Result<V, Error>,
+        keep: impl Fn(&mut Store, &V, Instant),
+    ) -> Shared<V> {
+        let started = Instant::now();
+        loop {
+            let mut state = self.state.lock();
+            let running = register(&mut state).get(&key).cloned();
+            let Some(running) = running else {
+                let flight = Arc::new(Flight::new());
+                register(&mut state).insert(key.clone(), flight.clone());
+                drop(state);
+                let landing = Landing { cache: self, register, key: &key, flight: &flight, subject };
+                let answer = fetch().map(|value| (value, now + started.elapsed()));
+                return landing.land(answer, keep);
+            };
+            drop(state);
+            match running.wait(deadline) {
+                // The one who asked had less time left than this caller has.
+                Some(Err(error)) if error.kind() == Kind::DeadlinePassed && !deadline.passed() => {}
+                Some(answer) => return answer,
+                None => {
+                    let cause = "the answer that another request waits for did not come in time";
+                    return Err(Error::new(Kind::DeadlinePassed, "wait for", subject, "the server", cause));
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for DirectoryCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DirectoryCache").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// The duty of the one who asks: whatever happens, those who wait get an answer.
+struct Landing<'a, K: Eq + Hash, V: Clone> {
+    cache: &'a DirectoryCache,
+    register: fn(&mut State) -> &mut Flights<K, V>,
+    key: &'a K,
+    flight: &'a Arc<Flight<Shared<V>>>,
+    subject: &'a RemotePath,
+}
+
+impl<K: Eq + Hash, V: Clone> Landing<'_, K, V> {
+    fn land(self, answer: Shared<V>, keep: impl Fn(&mut Store, &V, Instant)) -> Shared<V> {
+        let mut state = self.cache.state.lock();
+        let registered = self.unregister(&mut state);
+        if let (true, Ok((value, learned))) = (registered, &answer) {
+            keep(&mut state.store, value, *learned);
+        }
+        let freed = state.store.take_freed();
+        drop(state);
+        drop(freed);
+        self.flight.land(answer.clone());
+        answer
+    }
+
+    fn unregister(&self, state: &mut State) -> bool {
+        let flights = (self.register)(state);
+        let registered = flights.get(self.key).is_some_and(|flight| Arc::ptr_eq(flight, self.flight));
+        if registered {
+            flights.remove(self.key);
+        }
+        registered
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Drop for Landing<'_, K, V> {
+    /// Matters only when the fetch panicked; after an answer, both steps change nothing.
+    fn drop(&mut self) {
+        self.unregister(&mut self.cache.state.lock());
+        let cause = "the request broke off";
+        self.flight.land(Err(Error::new(Kind::Failed, "ask for", self.subject, "the server", cause)));
+    }
+}
+
+/// `new`, with the facts that it leaves open taken from `old` where both can be of the same version.
+fn completed(mut new: RemoteEntry, old: Option<&RemoteEntry>) -> RemoteEntry {
+    let Some(old) = old.filter(|old| old.kind == new.kind) else { return new };
+    new.mode = new.mode.or(old.mode);
+    let same_size = new.size.is_none() || old.size.is_none() || new.size == old.size;
+    let same_modified = match (new.modified, old.modified) {
+        (Some(new), Some(old)) => same_time(new, old),
+        _ => true,
+    };
+    if same_size && same_modified {
+        new.modified = more_precise(new.modified, old.modified);
+        new.unique = new.unique.or_else(|| old.unique.clone());
+        new.link_target = new.link_target.or_else(|| old.link_target.clone());
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests;

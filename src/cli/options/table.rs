@@ -1,0 +1,401 @@
+//! The table of our own options: the one source for the parser, `--help` and the defaults.
+
+use log::LevelFilter;
+
+use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text};
+use super::{Netrc, Options};
+use crate::ftp::config::{Mode, PasvAddress};
+use crate::secret::Secret;
+use crate::vfs::LinkPolicy;
+
+/// What may follow the name of an option.
+#[derive(Debug)]
+pub(super) enum Takes {
+    /// Nothing.
+    Nothing,
+    /// `=value`.
+    Value(&'static str),
+    /// `=value` or nothing.
+    Maybe(&'static str),
+    /// `=value` that nobody may see.
+    Secret(&'static str),
+}
+
+/// One option.
+#[derive(Debug)]
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    pub(super) aliases: &'static [&'static str],
+    pub(super) takes: Takes,
+    /// Set before the lists are read.
+    pub(super) default: Option<&'static str>,
+    pub(super) help: &'static str,
+    /// Reads the value; the error says what is expected and does not repeat a secret.
+    pub(super) set: fn(&mut Options, &[u8]) -> Result<(), String>,
+}
+
+impl Spec {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    pub(super) fn usage(&self) -> String {
+        match self.takes {
+            Takes::Nothing => self.name.to_owned(),
+            Takes::Value(placeholder) | Takes::Secret(placeholder) => format!("{}={placeholder}", self.name),
+            Takes::Maybe(placeholder) => format!("{}[={placeholder}]", self.name),
+        }
+    }
+}
+
+use Takes::{Maybe, Nothing, Value};
+
+const PLAIN: Spec =
+    Spec { name: "", aliases: &[], takes: Nothing, default: None, help: "", set: |_, _| Ok(()) };
+
+/// All options, in the order of `--help`.
+pub(super) const TABLE: &[Spec] = &[
+    Spec {
+        name: "user",
+        takes: Value("NAME"),
+        help: "log in as NAME; NAME:PASSWORD is taken apart",
+        set: |o, v| {
+            match v.iter().position(|&byte| byte == b':') {
+                Some(colon) => {
+                    o.user = Some(v[..colon].to_vec());
+                    o.password = Some(Secret::new(&v[colon + 1..]));
+                }
+                None => o.user = Some(v.to_vec()),
+            }
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "username",
+        takes: Value("NAME"),
+        help: "log in as NAME, which may hold a colon",
+        set: |o, v| {
+            o.user = Some(v.to_vec());
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "password",
+        aliases: &["pass"],
+        takes: Takes::Secret("TEXT"),
+        help: "the password; prefer credentials=, which is never visible to others",
+        set: |o, v| {
+            o.password = Some(Secret::new(v));
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "account",
+        takes: Takes::Secret("TEXT"),
+        help: "the account, for servers that ask for one (ACCT)",
+        set: |o, v| {
+            o.account = Some(Secret::new(v));
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "credentials",
+        aliases: &["cred"],
+        takes: Value("FILE"),
+        help: "read username=, password=, account= lines from FILE",
+        set: |o, v| path(v).map(|path| o.credentials = Some(path)),
+        ..PLAIN
+    },
+    Spec {
+        name: "netrc",
+        takes: Maybe("FILE"),
+        help: "look the password up in FILE; without FILE in ~/.netrc, as is the default",
+        set: |o, v| {
+            o.netrc = if v.is_empty() { Netrc::Home } else { Netrc::File(path(v)?) };
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "no_netrc",
+        help: "do not read ~/.netrc",
+        set: |o, _| {
+            o.netrc = Netrc::Off;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "mode",
+        takes: Value("auto|active|passive"),
+        default: Some("auto"),
+        help: "who connects for data",
+        set: |o, v| {
+            let modes = [("auto", Mode::Auto), ("active", Mode::Active), ("passive", Mode::Passive)];
+            choice(v, &modes).map(|mode| o.mode = mode)
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "port_range",
+        takes: Value("A-B"),
+        help: "listen on ports A to B in active mode",
+        set: |o, v| ports(v).map(|range| o.port_range = Some(range)),
+        ..PLAIN
+    },
+    Spec {
+        name: "active_address",
+        takes: Value("ADDRESS"),
+        help: "tell the server this address in active mode (behind NAT)",
+        set: |o, v| address(v).map(|address| o.active_address = Some(address)),
+        ..PLAIN
+    },
+    Spec {
+        name: "ftp_port",
+        takes: Value("-|ADDRESS"),
+        help: "active mode, as curlftpfs words it",
+        set: |o, v| {
+            o.active_address = if v == b"-" { None } else { Some(address(v)?) };
+            o.mode = Mode::Active;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "bind",
+        aliases: &["interface"],
+        takes: Value("ADDRESS"),
+        help: "connect from this local address",
+        set: |o, v| address(v).map(|address| o.bind = Some(address)),
+        ..PLAIN
+    },
+    Spec {
+        name: "pasv_address",
+        takes: Value("peer|reply"),
+        default: Some("peer"),
+        help: "connect for data to the server itself, or to the address in its reply",
+        set: |o, v| {
+            choice(v, &[("peer", PasvAddress::Peer), ("reply", PasvAddress::Reply)])
+                .map(|address| o.pasv_address = address)
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "ipv4",
+        help: "use IPv4 only",
+        set: |o, _| {
+            o.ipv4 = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "ipv6",
+        help: "use IPv6 only",
+        set: |o, _| {
+            o.ipv6 = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "connections",
+        takes: Value("N"),
+        default: Some("8"),
+        help: "most connections to the server, 1 to 64",
+        set: |o, v| count(v, 1..=64).map(|count| o.connections = count),
+        ..PLAIN
+    },
+    Spec {
+        name: "cache_size",
+        takes: Value("SIZE"),
+        default: Some("64M"),
+        help: "memory for file contents; bytes or with K, M, G; at least 1M",
+        set: |o, v| bytes(v).map(|size| o.cache_size = size),
+        ..PLAIN
+    },
+    Spec {
+        name: "cache_timeout",
+        aliases: &["cache_dir_timeout"],
+        takes: Value("SECONDS"),
+        default: Some("30"),
+        help: "believe a listing for so long; 0 for not at all",
+        set: |o, v| seconds(v, 0.0..=YEAR).map(|time| o.cache_timeout = time),
+    },
+    Spec {
+        name: "attr_timeout",
+        aliases: &["cache_stat_timeout"],
+        takes: Value("SECONDS"),
+        default: Some("10"),
+        help: "open a file without asking the server again for so long",
+        set: |o, v| seconds(v, 0.0..=YEAR).map(|time| o.attr_timeout = time),
+    },
+    Spec {
+        name: "connect_timeout",
+        takes: Value("SECONDS"),
+        default: Some("10"),
+        help: "longest wait for a connection, 1 to 3600",
+        set: |o, v| seconds(v, BOUND).map(|time| o.connect_timeout = time),
+        ..PLAIN
+    },
+    Spec {
+        name: "login_timeout",
+        takes: Value("SECONDS"),
+        default: Some("15"),
+        help: "longest login",
+        set: |o, v| seconds(v, BOUND).map(|time| o.login_timeout = time),
+        ..PLAIN
+    },
+    Spec {
+        name: "reply_timeout",
+        takes: Value("SECONDS"),
+        default: Some("30"),
+        help: "longest wait for a reply",
+        set: |o, v| seconds(v, BOUND).map(|time| o.reply_timeout = time),
+        ..PLAIN
+    },
+    Spec {
+        name: "stall_timeout",
+        takes: Value("SECONDS"),
+        default: Some("30"),
+        help: "longest time without a byte in a transfer",
+        set: |o, v| seconds(v, BOUND).map(|time| o.stall_timeout = time),
+        ..PLAIN
+    },
+    Spec {
+        name: "operation_timeout",
+        takes: Value("SECONDS"),
+        default: Some("60"),
+        help: "longest operation on a file, with all retries",
+        set: |o, v| seconds(v, BOUND).map(|time| o.operation_timeout = time),
+        ..PLAIN
+    },
+    Spec {
+        name: "uid",
+        takes: Value("USER"),
+        help: "owner of all files, name or number [default: you]",
+        set: |o, v| owner(v).map(|uid| o.uid = Some(uid)),
+        ..PLAIN
+    },
+    Spec {
+        name: "gid",
+        takes: Value("GROUP"),
+        help: "group of all files, name or number [default: yours]",
+        set: |o, v| member(v).map(|gid| o.gid = Some(gid)),
+        ..PLAIN
+    },
+    Spec {
+        name: "umask",
+        takes: Value("OCTAL"),
+        help: "permission bits to remove from everything",
+        set: |o, v| mask(v).map(|mask| o.umask = Some(mask)),
+        ..PLAIN
+    },
+    Spec {
+        name: "fmask",
+        takes: Value("OCTAL"),
+        help: "the same for files, instead of umask",
+        set: |o, v| mask(v).map(|mask| o.fmask = Some(mask)),
+        ..PLAIN
+    },
+    Spec {
+        name: "dmask",
+        takes: Value("OCTAL"),
+        help: "the same for directories, instead of umask",
+        set: |o, v| mask(v).map(|mask| o.dmask = Some(mask)),
+        ..PLAIN
+    },
+    Spec {
+        name: "allow_other",
+        help: "let everybody in; turns default_permissions on",
+        set: |o, _| {
+            o.allow_other = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "allow_root",
+        help: "let root in",
+        set: |o, _| {
+            o.allow_root = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "default_permissions",
+        help: "let the kernel check permission bits",
+        set: |o, _| {
+            o.default_permissions = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "links",
+        takes: Value("contain|raw|hide"),
+        default: Some("contain"),
+        help: "symbolic links: kept inside the mount, as they are, or not shown",
+        set: |o, v| {
+            choice(
+                v,
+                &[("contain", LinkPolicy::Contain), ("raw", LinkPolicy::Raw), ("hide", LinkPolicy::Hide)],
+            )
+            .map(|links| o.links = links)
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "debug",
+        aliases: &["ftpfs_debug"],
+        help: "log the protocol; the same as log_level=debug",
+        set: |o, _| {
+            o.log_level = Some(LevelFilter::Debug);
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "log_level",
+        takes: Value("LEVEL"),
+        help: "error, warn, info, debug or trace [default: warn]",
+        set: |o, v| {
+            let levels = [
+                ("error", LevelFilter::Error),
+                ("warn", LevelFilter::Warn),
+                ("info", LevelFilter::Info),
+                ("debug", LevelFilter::Debug),
+                ("trace", LevelFilter::Trace),
+            ];
+            choice(v, &levels).map(|level| o.log_level = Some(level))
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "fsname",
+        takes: Value("TEXT"),
+        help: "the source to show in /proc/mounts [default: the URL without user]",
+        set: |o, v| text(v).map(|text| o.fsname = Some(text)),
+        ..PLAIN
+    },
+    Spec {
+        name: "remount",
+        help: "refused: unmount and mount again",
+        set: |o, _| {
+            o.remount = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+];
+
+/// The range of every timeout, in seconds.
+const BOUND: std::ops::RangeInclusive<f64> = 1.0..=3600.0;
+
+/// Longest time for which anything is believed, in seconds.
+const YEAR: f64 = 365.0 * 86_400.0;

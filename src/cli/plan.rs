@@ -1,0 +1,354 @@
+//! From what was typed to what is done: arguments, options, URL and environment become a [`MountPlan`].
+//! Whatever contradicts itself is refused here, so that nothing below has to.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
+
+use super::args::{Args, Verbosity};
+use super::credentials::{self, CredentialsError, Environment, Given, Secret};
+use super::options::{OptionError, Options, Unknown};
+use super::url::{Url, UrlError};
+use crate::ftp::config::{DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts};
+use crate::mount::plan::{Access, Caches, MountPlan};
+use crate::sys;
+use crate::vfs::Ownership;
+
+/// A plan, and what to say about it once there is a log.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// What is done.
+    pub plan: MountPlan,
+    /// Words that were accepted without effect, for the debug log.
+    pub notes: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// An option by itself.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The login.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// Two things that exclude each other.
+    #[error("{0} and {1} exclude each other; leave one out")]
+    Conflict(&'static str, &'static str),
+    /// `remount`.
+    #[error("remount is not supported; unmount and mount again")]
+    Remount,
+    /// The mount point.
+    #[error("cannot mount on {}{hint}", path.display())]
+    Mountpoint {
+        /// As typed.
+        path: PathBuf,
+        /// Empty, or the remedy.
+        hint: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Decides everything. May ask for the password on the terminal, which a fake mount does not.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanError> {
+    let unknown = if args.sloppy { Unknown::Ignore } else { Unknown::Refuse };
+    let mut options = Options::parse(args.options.iter().map(|list| list.as_bytes()), unknown)?;
+    let url = Url::parse(args.url.as_bytes())?;
+    if options.remount {
+        return Err(PlanError::Remount);
+    }
+    let family = family(&url, &options)?;
+    let data = data_channel(&options)?;
+    let access = access(&options)?;
+    let mountpoint = mountpoint(&args.dir)?;
+    let login = login(args, &url, &mut options, environment)?;
+    let shown = url.display();
+    let plan = MountPlan {
+        session: SessionConfig {
+            host: url.host,
+            port: url.port,
+            family,
+            bind: options.bind,
+            login,
+            data,
+            timeouts: Timeouts {
+                connect: options.connect_timeout,
+                login: options.login_timeout,
+                reply: options.reply_timeout,
+                stall: options.stall_timeout,
+            },
+        },
+        operation_timeout: options.operation_timeout,
+        connections: options.connections,
+        caches: Caches {
+            bytes: options.cache_size,
+            listing: options.cache_timeout,
+            attributes: options.attr_timeout,
+        },
+        ownership: ownership(&options),
+        access,
+        default_permissions: options.default_permissions || access == Access::All,
+        links: options.links,
+        read_only: options.kernel_words.contains(&"ro"),
+        kernel_words: options.kernel_words,
+        fsname: options.fsname.unwrap_or(shown),
+        mountpoint,
+        foreground: args.foreground,
+        log_level: log_level(options.log_level, args.verbosity),
+        fake: args.fake,
+        base: url.path,
+    };
+    Ok(Decided { plan, notes: options.notes })
+}
+
+fn family(url: &Url, options: &Options) -> Result<Family, PlanError> {
+    let host_is_ipv6 = url.host.contains(':');
+    let host_is_ipv4 = matches!(url.host.parse(), Ok(IpAddr::V4(_)));
+    match (options.ipv4, options.ipv6) {
+        (true, true) => return Err(PlanError::Conflict("ipv4", "ipv6")),
+        (true, _) if host_is_ipv6 => return Err(PlanError::Conflict("ipv4", "an IPv6 address in the URL")),
+        (_, true) if host_is_ipv4 => return Err(PlanError::Conflict("ipv6", "an IPv4 address in the URL")),
+        _ => {}
+    }
+    let only_ipv4 = options.ipv4 || host_is_ipv4;
+    let only_ipv6 = options.ipv6 || host_is_ipv6;
+    match options.bind {
+        Some(IpAddr::V6(_)) if only_ipv4 => {
+            Err(PlanError::Conflict("an IPv6 address in bind=", "a connection over IPv4"))
+        }
+        Some(IpAddr::V4(_)) if only_ipv6 => {
+            Err(PlanError::Conflict("an IPv4 address in bind=", "a connection over IPv6"))
+        }
+        Some(IpAddr::V4(_)) => Ok(Family::V4),
+        Some(IpAddr::V6(_)) => Ok(Family::V6),
+        None if only_ipv4 => Ok(Family::V4),
+        None if only_ipv6 => Ok(Family::V6),
+        None => Ok(Family::Any),
+    }
+}
+
+fn data_channel(options: &Options) -> Result<DataConfig, PlanError> {
+    match options.mode {
+        Mode::Passive if options.port_range.is_some() => {
+            Err(PlanError::Conflict("mode=passive", "port_range"))
+        }
+        Mode::Passive if options.active_address.is_some() => {
+            Err(PlanError::Conflict("mode=passive", "active_address"))
+        }
+        Mode::Active if options.pasv_address == PasvAddress::Reply => {
+            Err(PlanError::Conflict("mode=active", "pasv_address=reply"))
+        }
+        mode => Ok(DataConfig {
+            mode,
+            port_range: options.port_range.clone(),
+            active_address: options.active_address,
+            pasv_address: options.pasv_address,
+        }),
+    }
+}
+
+fn access(options: &Options) -> Result<Access, PlanError> {
+    match (options.allow_other, options.allow_root) {
+        (true, true) => Err(PlanError::Conflict("allow_other", "allow_root")),
+        (true, false) => Ok(Access::All),
+        (false, true) => Ok(Access::OwnerAndRoot),
+        (false, false) => Ok(Access::Owner),
+    }
+}
+
+fn ownership(options: &Options) -> Ownership {
+    let both = options.umask.unwrap_or(0);
+    Ownership {
+        uid: options.uid.unwrap_or_else(uzers::get_current_uid),
+        gid: options.gid.unwrap_or_else(uzers::get_current_gid),
+        file_mask: options.fmask.unwrap_or(both),
+        directory_mask: options.dmask.unwrap_or(both),
+    }
+}
+
+fn log_level(asked: Option<LevelFilter>, verbosity: Verbosity) -> LevelFilter {
+    let least = match verbosity {
+        Verbosity::Normal => LevelFilter::Error,
+        Verbosity::Verbose => LevelFilter::Info,
+        Verbosity::Debug => LevelFilter::Debug,
+    };
+    asked.unwrap_or(LevelFilter::Warn).max(least)
+}
+
+/// Checks the mount point without triggering an automount on it.
+fn mountpoint(typed: &Path) -> Result<PathBuf, PlanError> {
+    let failed = |source: io::Error| {
+        let hint = match source.raw_os_error() {
+            Some(libc::ENOENT) => " (make it with mkdir)".to_owned(),
+            Some(libc::ENOTCONN) => {
+                format!(" (a mount whose program has died is there; run: fusermount3 -u {})", typed.display())
+            }
+            _ => String::new(),
+        };
+        PlanError::Mountpoint { path: typed.to_path_buf(), hint, source }
+    };
+    // A slash at the end would trigger an automount.
+    let path: PathBuf = typed.components().collect();
+    let mode = sys::mode_without_automount(&path).map_err(failed)?;
+    if mode & libc::S_IFMT != libc::S_IFDIR {
+        return Err(failed(io::Error::from_raw_os_error(libc::ENOTDIR)));
+    }
+    path.canonicalize().map_err(failed)
+}
+
+fn login(
+    args: &Args,
+    url: &Url,
+    options: &mut Options,
+    environment: &Environment,
+) -> Result<Login, PlanError> {
+    if let (Some(one), Some(other)) = (&url.user, &options.user)
+        && one != other
+    {
+        return Err(PlanError::Conflict("the user in the URL", "user="));
+    }
+    if url.password.is_some() && options.password.is_some() {
+        return Err(PlanError::Conflict("the password in the URL", "password="));
+    }
+    let user = url.user.clone().or_else(|| options.user.take());
+    let given = Given {
+        host: url.host.clone(),
+        user: user.clone().filter(|user| !user.is_empty()),
+        password: url.password.clone().or_else(|| options.password.take()),
+        account: options.account.take(),
+        file: options.credentials.take(),
+        netrc: options.netrc.clone(),
+    };
+    if !args.fake {
+        return Ok(credentials::resolve(given, environment)?);
+    }
+    let silent = Environment { terminal: false, ..environment.clone() };
+    match credentials::resolve(given, &silent) {
+        // A real mount would ask.
+        Err(CredentialsError::NoPassword { .. }) => {
+            Ok(Login { user: user.unwrap_or_default(), password: Secret::default(), account: None })
+        }
+        login => Ok(login?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::chain;
+
+    fn decide_for(url: &str, options: &str) -> Result<MountPlan, PlanError> {
+        let dir = tempfile::tempdir().unwrap();
+        let args = Args {
+            url: url.into(),
+            dir: dir.path().into(),
+            options: vec![options.into()],
+            ..Args::default()
+        };
+        decide(&args, &Environment::default()).map(|decided| decided.plan)
+    }
+
+    fn plan(url: &str, options: &str) -> MountPlan {
+        decide_for(url, options).unwrap_or_else(|error| panic!("{url} {options}: {error}"))
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_both_names() {
+        for (url, options, parts) in [
+            ("ftp://h/", "ipv4,ipv6", ["ipv4", "ipv6"]),
+            ("ftp://[::1]/", "ipv4", ["ipv4", "URL"]),
+            ("ftp://127.0.0.1/", "ipv6", ["ipv6", "URL"]),
+            ("ftp://h/", "ipv6,bind=127.0.0.1", ["bind", "IPv6"]),
+            ("ftp://[::1]/", "bind=127.0.0.1", ["bind", "IPv6"]),
+            ("ftp://h/", "mode=passive,port_range=1-2", ["mode=passive", "port_range"]),
+            ("ftp://h/", "active_address=::1,mode=passive", ["mode=passive", "active_address"]),
+            ("ftp://h/", "mode=active,pasv_address=reply", ["mode=active", "pasv_address"]),
+            ("ftp://h/", "allow_other,allow_root", ["allow_other", "allow_root"]),
+            ("ftp://u@h/", "user=v,password=p", ["URL", "user="]),
+            ("ftp://u:p@h/", "password=p", ["URL", "password="]),
+            ("ftp://h/", "remount,ro", ["remount", "unmount"]),
+        ] {
+            let text = decide_for(url, options).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| text.contains(part)), "{url} {options}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_plain_url_gives_the_documented_defaults() {
+        let plan = plan("ftp://h/pub", "");
+        assert_eq!((plan.session.host.as_str(), plan.session.port, plan.connections), ("h", 21, 8));
+        assert_eq!(plan.session.login.user, b"anonymous");
+        assert_eq!((plan.access, plan.default_permissions, plan.read_only), (Access::Owner, false, false));
+        assert_eq!(plan.fsname, "ftp://h/pub");
+        assert_eq!((plan.log_level, plan.session.family), (LevelFilter::Warn, Family::Any));
+        assert_eq!(plan.ownership.uid, uzers::get_current_uid());
+        assert!(plan.mountpoint.is_absolute() && !plan.foreground && !plan.fake);
+        assert_eq!(plan.launch_bound(), Duration::from_secs(145));
+    }
+
+    #[test]
+    fn options_reach_the_plan() {
+        let plan = plan("ftp://u:p@h:2121//x", "allow_other,umask=027,dmask=0,ro,uid=7,bind=::1");
+        assert_eq!((plan.access, plan.default_permissions, plan.read_only), (Access::All, true, true));
+        let ownership = plan.ownership;
+        assert_eq!((ownership.uid, ownership.file_mask, ownership.directory_mask), (7, 0o027, 0));
+        assert_eq!(plan.kernel_words, ["nosuid", "nodev", "ro"]);
+        assert_eq!(plan.fsname, "ftp://h:2121/%2Fx");
+        assert_eq!((plan.base.absolute, plan.session.family), (true, Family::V6));
+        assert_eq!(plan.session.login.password.expose(), b"p");
+    }
+
+    #[test]
+    fn a_bad_mount_point_is_told_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for (path, part) in
+            [(dir.path().join("none"), "mkdir"), (file, "Not a directory"), ("".into(), "No such")]
+        {
+            let text = chain(&mountpoint(&path).unwrap_err());
+            assert!(text.contains(part), "{text}");
+        }
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert_eq!(mountpoint(&link.join("")).unwrap(), dir.path().canonicalize().unwrap());
+    }
+
+    #[test]
+    fn a_fake_mount_needs_no_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut args =
+            Args { url: "ftp://u@h/".into(), dir: dir.path().into(), fake: true, ..Args::default() };
+        let environment = Environment::default();
+        assert!(decide(&args, &environment).is_ok());
+        args.fake = false;
+        assert!(matches!(
+            decide(&args, &environment),
+            Err(PlanError::Credentials(CredentialsError::NoPassword { .. }))
+        ));
+    }
+
+    #[test]
+    fn the_more_talkative_of_option_and_flag_wins() {
+        for (asked, verbosity, level) in [
+            (None, Verbosity::Normal, LevelFilter::Warn),
+            (Some(LevelFilter::Error), Verbosity::Normal, LevelFilter::Error),
+            (None, Verbosity::Verbose, LevelFilter::Info),
+            (Some(LevelFilter::Trace), Verbosity::Debug, LevelFilter::Trace),
+        ] {
+            assert_eq!(log_level(asked, verbosity), level);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Starts a transfer: makes the data connection and sends the commands around it, in as few round trips as
+//! is known to be safe with this server.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use crate::deadline::Deadline;
+use crate::ftp::command::Command;
+use crate::ftp::data::Method;
+use crate::ftp::error::Error;
+use crate::ftp::reply::Reply;
+use crate::ftp::session::Session;
+use crate::ftp::transfer::Transfer;
+use crate::ftp::transport;
+
+/// How long one way of making data connections is tried while others are left to try.
+const TRIAL: Duration = Duration::from_secs(5);
+
+/// What to send for one transfer.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Commands before the transfer. They are sent with the request for the data connection.
+    pub(crate) before: Vec<Command>,
+    /// Whether a refusal of one of `before` means that there is no transfer.
+    pub(crate) before_must_succeed: bool,
+    /// The offset, by REST, where it is not 0.
+    pub(crate) offset: u64,
+    /// The transfer command.
+    pub(crate) transfer: Command,
+}
+
+/// A data connection that is not there yet.
+enum Pending {
+    /// We connect there.
+    Passive(SocketAddr),
+    /// The server connects here.
+    Active(TcpListener),
+}
+
+/// Why one way did not lead to a transfer.
+enum Failure {
+    /// This way of making data connections does not work; another may.
+    Method(Error),
+    /// No other way would change it.
+    Final(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Final(error)
+    }
+}
+
+impl Session {
+    /// Starts a transfer; returns it with the replies to `plan.before`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the command that was refused: one of `plan.before`, REST, the transfer itself,
+    /// or the last way of making a data connection. Else a failed connection.
+    pub(crate) fn start_transfer(
+        &mut self,
+        plan: &Plan,
+        deadline: Deadline,
+    ) -> Result<(Transfer<'_>, Vec<Reply>), Error> {
+        let proven = self.profile.method();
+        let methods = Method::candidates(&self.config.data, self.control.peer().ip(), proven);
+        let mut last = Error::Misbehaved("no way of making data connections is allowed");
+        for (i, &method) in methods.iter().enumerate() {
+            let more = i + 1 < methods.len();
+            let bound = self.config.timeouts.connect;
+            let connect = deadline.at_most(if more { bound.min(TRIAL) } else { bound });
+            match self.try_method(method, proven.is_some(), plan, deadline, connect) {
+                Ok((data, first, before)) => {
+                    if self.profile.learn_method(method) {
+                        log::info!("data connections are made by {method:?}");
+                    }
+                    let stall = self.config.timeouts.stall;
+                    return Ok((Transfer::new(&mut self.control, data, first, stall)?, before));
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Method(error)) => {
+                    if self.control.is_broken() {
+                        return Err(error);
+                    }
+                    log::info!("{method:?} gives no data connection: {error}");
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// One way; also returns the first reply to the transfer and the replies to `plan.before`.
+    fn try_method(
+        &mut self,
+        method: Method,
+        proven: bool,
+        plan: &Plan,
+        deadline: Deadline,
+        connect: Deadline,
+    ) -> Result<(TcpStream, Reply, Vec<Reply>), Failure> {
+        let (pending, before) = self.ask_for_data(method, plan, deadline)?;
+        let restart = (plan.offset > 0).then(|| Command::with("REST", plan.offset.to_string()));
+        // Until the server is known to take REST, its answer is awaited: a RETR behind a refused REST would
+        // send the file from the start.
+        let rest_first = restart.is_some() && self.profile.rest() != crate::ftp::features::Capability::Yes;
+        let together =
+            |restart: Option<Command>| restart.into_iter().chain([plan.transfer.clone()]).collect::<Vec<_>>();
+        let (commands, restarts) = match (restart, rest_first) {
+            (Some(restart), true) => {
+                let reply = self.control.exchange(restart.clone(), deadline)?;
+                self.take_restart(restart, reply)?;
+                (together(None), None)
+            }
+            (restart, _) => (together(restart.clone()), restart),
+        };
+        let bind = self.config.bind;
+        let connecting = "connecting the data connection";
+        // All servers measured take the transfer command before the data connection is made. A way that is
+        // not proven yet is tried first, since a server that waits for a connection in vain is stuck.
+        let early = match &pending {
+            Pending::Passive(to) if !proven => {
+                Some(transport::dial(connecting, *to, bind, connect).map_err(Failure::Method)?)
+            }
+            _ => None,
+        };
+        self.control.send(&commands, deadline)?;
+        let early = match (early, &pending) {
+            (None, Pending::Passive(to)) => {
+                let made = transport::dial(connecting, *to, bind, connect);
+                Some(made.inspect_err(|_| self.control.break_off())?)
+            }
+            (early, _) => early,
+        };
+        let restarted = match restarts {
+            Some(restart) => {
+                let reply = self.control.reply(deadline)?;
+                self.take_restart(restart, reply)
+            }
+            None => Ok(()),
+        };
+        let first = self.control.reply(deadline)?;
+        if !(first.is_preliminary() || first.is_completion()) {
+            restarted?;
+            let no_connection = first.code() == 425 && !proven;
+            let error = Error::Refused { command: plan.transfer.to_string(), reply: first };
+            return Err(if no_connection { Failure::Method(error) } else { Failure::Final(error) });
+        }
+        let data = match (early, pending) {
+            (Some(data), _) => data,
+            (None, Pending::Active(listener)) => {
+                let peer = self.control.peer().ip();
+                let came = transport::accept(&listener, peer, connect);
+                came.inspect_err(|_| self.control.break_off())?
+            }
+            (None, Pending::Passive(_)) => {
+                self.control.break_off();
+                return Err(Error::Misbehaved("no data connection").into());
+            }
+        };
+        if let Err(error) = restarted {
+            // The file comes from its start although REST was refused.
+            Transfer::new(&mut self.control, data, first, self.config.timeouts.stall)?.abandon(deadline)?;
+            return Err(error.into());
+        }
+        Ok((data, first, before))
+    }
+
+    /// Sends `plan.before` and the request for a data connection.
+    fn ask_for_data(
+        &mut self,
+        method: Method,
+        plan: &Plan,
+        deadline: Deadline,
+    ) -> Result<(Pending, Vec<Reply>), Failure> {
+        let local = self.control.local();
+        let listener = match method.is_active() {
+            true => Some(transport::listen(local.ip(), self.config.data.port_range.as_ref())?),
+            false => None,
+        };
+        let port = match &listener {
+            Some(listener) => {
+                listener.local_addr().map_err(|e| Error::io("opening a port", Duration::ZERO, e))?.port()
+            }
+            None => 0,
+        };
+        let told = SocketAddr::new(self.config.data.active_address.unwrap_or(local.ip()), port);
+        let request = method.command(told);
+        let words = request.to_string();
+        let mut commands = plan.before.clone();
+        commands.push(request);
+        let mut replies = self.exchange_all(commands, deadline)?;
+        let answer = replies.pop().ok_or(Error::Misbehaved("a reply is missing"))?;
+        if plan.before_must_succeed {
+            for (command, reply) in plan.before.iter().zip(&replies) {
+                if !reply.is_completion() {
+                    let error = Error::Refused { command: command.to_string(), reply: reply.clone() };
+                    return Err(Failure::Final(error));
+                }
+            }
+        }
+        if !answer.is_completion() {
+            return Err(Failure::Method(Error::Refused { command: words, reply: answer }));
+        }
+        let pending = match listener {
+            Some(listener) => Pending::Active(listener),
+            None => {
+                let believe = self.config.data.pasv_address;
+                let address = method.passive_address(&answer, self.control.peer().ip(), believe);
+                Pending::Passive(address.ok_or_else(|| {
+                    // An answer to another command, or nonsense: nothing after it can be trusted.
+                    self.control.break_off();
+                    Error::Misbehaved("the reply to EPSV or PASV tells no port")
+                })?)
+            }
+        };
+        Ok((pending, replies))
+    }
+
+    fn take_restart(&mut self, command: Command, reply: Reply) -> Result<(), Error> {
+        if reply.is_intermediate() {
+            self.profile.learn_rest(true);
+            return Ok(());
+        }
+        if matches!(reply.code(), 500 | 501 | 502 | 504) {
+            self.profile.learn_rest(false);
+        }
+        Err(Error::Refused { command: command.to_string(), reply })
+    }
+}

@@ -1,0 +1,213 @@
+//! The control connection: commands out, replies in, each reply bound to its command.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::deadline::Deadline;
+use crate::ftp::command::Command;
+use crate::ftp::error::Error;
+use crate::ftp::reply::{Reply, ReplyParser};
+use crate::ftp::transport;
+
+/// A control connection. Once a reply is late, missing or malformed it is broken for good: a later reply
+/// could otherwise be taken as the answer to another command.
+#[derive(Debug)]
+pub struct ControlConnection {
+    stream: TcpStream,
+    local: SocketAddr,
+    peer: SocketAddr,
+    /// Shown in the protocol trace.
+    number: u32,
+    parser: ReplyParser,
+    /// Received and not yet parsed.
+    input: Vec<u8>,
+    /// What has been sent and not been answered yet, oldest first, in words fit for an error.
+    expected: VecDeque<String>,
+    reply_timeout: Duration,
+    double_iac: bool,
+    broken: bool,
+}
+
+impl ControlConnection {
+    /// Takes over a connected socket. `number` names it in the trace.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the socket is no longer connected.
+    pub fn new(stream: TcpStream, number: u32, reply_timeout: Duration) -> Result<Self, Error> {
+        let fail = |e| Error::io("connecting", Duration::ZERO, e);
+        Ok(ControlConnection {
+            local: stream.local_addr().map_err(fail)?,
+            peer: stream.peer_addr().map_err(fail)?,
+            stream,
+            number,
+            parser: ReplyParser::default(),
+            input: Vec::new(),
+            expected: VecDeque::from(["the greeting".to_owned()]),
+            reply_timeout,
+            double_iac: false,
+            broken: false,
+        })
+    }
+
+    /// Our end.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The server's end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether 0xFF must be sent twice from now on.
+    pub fn set_double_iac(&mut self, double: bool) {
+        self.double_iac = double;
+    }
+
+    /// Counts the command that was last answered by a 1xx as ended: pure-ftpd 1.0.50 ends a transfer that
+    /// the client closed with a 150.
+    pub(crate) fn settle(&mut self) {
+        self.expected.pop_front();
+    }
+
+    /// Makes the connection unusable.
+    pub fn break_off(&mut self) {
+        self.broken = true;
+    }
+
+    /// Whether the connection can carry another command: in step, every reply read, nothing unasked waiting.
+    pub fn is_ready(&self) -> bool {
+        !self.broken
+            && self.expected.is_empty()
+            && self.input.is_empty()
+            && !self.parser.is_inside()
+            && transport::is_quiet(&self.stream)
+    }
+
+    /// Whether nothing more can be done with it.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Sends commands in one segment. Each must be answered by [`ControlConnection::reply`], in this order.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] with nothing sent, or a failed connection.
+    pub fn send(&mut self, commands: &[Command], deadline: Deadline) -> Result<(), Error> {
+        if self.broken {
+            return Err(Error::Closed(None));
+        }
+        let mut bytes = Vec::new();
+        for command in commands {
+            command.encode(self.double_iac, &mut bytes)?;
+        }
+        let doing = "sending a command";
+        let bound = deadline.left().min(self.reply_timeout);
+        let sent = match bound.is_zero() {
+            true => Err(Error::Deadline { doing, after: bound }),
+            false => self
+                .stream
+                .set_write_timeout(Some(bound))
+                .and_then(|()| self.stream.write_all(&bytes))
+                .map_err(|e| Error::io(doing, bound, e)),
+        };
+        for command in commands {
+            log::debug!("#{} > {command}", self.number);
+            self.expected.push_back(command.to_string());
+        }
+        sent.inspect_err(|_| self.broken = true)
+    }
+
+    /// Reads the reply to the oldest unanswered command.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] for 421 and end of file, [`Error::Deadline`], [`Error::Misbehaved`]: the connection
+    /// is broken after each of them. A refusal is an `Ok` here.
+    pub fn reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        if self.broken {
+            return Err(Error::Closed(None));
+        }
+        let result = self.read_reply(deadline.at_most(self.reply_timeout));
+        match result {
+            Ok(reply) => {
+                if log::log_enabled!(log::Level::Debug) {
+                    let more = if reply.lines().count() > 1 { " (last of several lines)" } else { "" };
+                    log::debug!("#{} < {reply}{more}", self.number);
+                }
+                // RFC 959 s.5.4: 421 may answer anything, and the connection is closed then.
+                if reply.code() == 421 {
+                    self.broken = true;
+                    return Err(Error::Closed(Some(reply)));
+                }
+                if !reply.is_preliminary() {
+                    self.expected.pop_front();
+                }
+                Ok(reply)
+            }
+            Err(error) => {
+                log::debug!("#{} ! {error}", self.number);
+                self.broken = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends one command and reads its reply.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::send`] and [`ControlConnection::reply`].
+    pub fn exchange(&mut self, command: Command, deadline: Deadline) -> Result<Reply, Error> {
+        self.send(std::slice::from_ref(&command), deadline)?;
+        self.reply(deadline)
+    }
+
+    /// Sends one command and expects 2xx.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for any other code, else as [`ControlConnection::exchange`].
+    pub fn perform(&mut self, command: Command, deadline: Deadline) -> Result<Reply, Error> {
+        let words = command.to_string();
+        let reply = self.exchange(command, deadline)?;
+        match reply.is_completion() {
+            true => Ok(reply),
+            false => Err(Error::Refused { command: words, reply }),
+        }
+    }
+
+    /// Says QUIT and does not wait for the answer.
+    pub fn quit(mut self) {
+        if !self.broken {
+            let _ = self.send(&[Command::bare("QUIT")], Deadline::after(Duration::from_secs(1)));
+        }
+    }
+
+    fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        let whole = deadline.left();
+        let doing = "waiting for a reply";
+        if self.expected.is_empty() {
+            return Err(Error::Misbehaved("a reply came that answers no command"));
+        }
+        let mut chunk = [0; 4096];
+        loop {
+            let pushed = self.parser.push(&self.input);
+            let (used, reply) = pushed.map_err(|e| Error::Misbehaved(e.as_str()))?;
+            self.input.drain(..used);
+            if let Some(reply) = reply {
+                return Ok(reply);
+            }
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(Error::Deadline { doing, after: whole });
+            }
+            self.stream.set_read_timeout(Some(left)).map_err(|e| Error::io(doing, whole, e))?;
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Error::Closed(None)),
+                Ok(n) => self.input.extend_from_slice(&chunk[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io(doing, whole, e)),
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Which dialect a listing is in: the one that understands most of its lines.
+
+use super::{DIALECTS, Dialect, Line};
+use crate::ftp::time::ListContext;
+
+/// The score of each dialect, and the leader. A caller that is certain ends the vote before it begins.
+#[derive(Debug)]
+pub(super) struct Vote {
+    understood: [usize; DIALECTS.len()],
+    leader: usize,
+    certain: bool,
+    /// Calls of dialect parsers, the measure of work.
+    #[cfg(test)]
+    pub(super) calls: usize,
+}
+
+impl Vote {
+    /// A vote in which `hint` wins ties.
+    pub(super) fn new(hint: Option<Dialect>) -> Vote {
+        let hint = hint.map(|dialect| dialect as usize).filter(|&index| DIALECTS[index].votes);
+        Vote::led_by(hint.unwrap_or(0), false)
+    }
+
+    /// No vote: lines that are not of `dialect` are not understood.
+    pub(super) fn certain(dialect: Dialect) -> Vote {
+        Vote::led_by(dialect as usize, true)
+    }
+
+    fn led_by(leader: usize, certain: bool) -> Vote {
+        Vote {
+            understood: [0; DIALECTS.len()],
+            leader,
+            certain,
+            #[cfg(test)]
+            calls: 0,
+        }
+    }
+
+    pub(super) fn is_certain(&self) -> bool {
+        self.certain
+    }
+
+    /// Moves the lead to the dialect that understands most of `lines`, without counting them.
+    pub(super) fn poll<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>, context: &ListContext) {
+        let mut scores = [0usize; DIALECTS.len()];
+        for line in lines {
+            for (index, score) in scores.iter_mut().enumerate().filter(|(index, _)| DIALECTS[*index].votes) {
+                *score += usize::from(is_entry(&self.ask(index, line, context)));
+            }
+        }
+        self.leader = best(&scores, self.leader);
+    }
+
+    /// What `line` says in the leader's words, else in another's. Each entry counts for the dialect that
+    /// understood it, and the lead moves with the score.
+    pub(super) fn parse<'a>(&mut self, line: &'a [u8], context: &ListContext) -> Line<'a> {
+        let leader = self.leader;
+        let mut outcome = self.ask(leader, line, context);
+        let mut speaker = leader;
+        if matches!(outcome, Line::Unknown) && !self.certain {
+            for index in (0..DIALECTS.len()).filter(|&index| DIALECTS[index].votes && index != leader) {
+                let other = self.ask(index, line, context);
+                let decided = is_entry(&other);
+                if !matches!(other, Line::Unknown) {
+                    (outcome, speaker) = (other, index);
+                }
+                if decided {
+                    break;
+                }
+            }
+        }
+        if is_entry(&outcome) {
+            self.understood[speaker] += 1;
+            if !self.certain {
+                self.leader = best(&self.understood, leader);
+            }
+        }
+        outcome
+    }
+
+    fn ask<'a>(&mut self, index: usize, line: &'a [u8], context: &ListContext) -> Line<'a> {
+        #[cfg(test)]
+        {
+            self.calls += 1;
+        }
+        (DIALECTS[index].parse)(line, context)
+    }
+
+    /// The winner; `None` where no line was understood and nobody was certain.
+    pub(super) fn winner(&self) -> Option<Dialect> {
+        (self.certain || self.understood[self.leader] > 0).then(|| DIALECTS[self.leader].dialect)
+    }
+}
+
+/// The index of the highest score; `leader` unless another is truly higher.
+fn best(scores: &[usize; DIALECTS.len()], leader: usize) -> usize {
+    (0..scores.len()).fold(leader, |best, index| if scores[index] > scores[best] { index } else { best })
+}
+
+fn is_entry(line: &Line<'_>) -> bool {
+    matches!(line, Line::Entry(_) | Line::Own(_) | Line::Parent)
+}

@@ -1,0 +1,169 @@
+//! What has been learned of a server, shared by all its connections.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::ftp::data::Method;
+use crate::ftp::features::{Capability, Features};
+use crate::ftp::list::Dialect;
+use crate::ftp::reply::Reply;
+
+/// The command that lists a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListCommand {
+    /// RFC 3659 s.7.
+    Mlsd,
+    /// `LIST -a`: vsftpd 3.0.3 and pure-ftpd 1.0.50 leave dot files out without it.
+    ListAll,
+    /// `LIST`: pyftpdlib 2.2.0 refuses options.
+    List,
+}
+
+/// Learned facts. Each is a fact of the server, not of a connection; reading one never waits.
+#[derive(Debug, Default)]
+pub struct ServerProfile {
+    facts: Mutex<Facts>,
+    connections: AtomicU32,
+    /// 0xFF must be doubled in commands: ProFTPD 1.3.8 takes it as the start of a telnet command.
+    doubles_iac: AtomicBool,
+    /// MLST of a symbolic link tells the target's type with the link's size: ProFTPD 1.3.8, libunftp 0.24.
+    mlst_confuses_links: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Facts {
+    features: Option<Features>,
+    pipelining: Option<bool>,
+    home: Option<Vec<u8>>,
+    mlst: Capability,
+    mdtm: Capability,
+    rest: Capability,
+    method: Option<Method>,
+    list_command: Option<ListCommand>,
+    dialect: Option<Dialect>,
+}
+
+impl ServerProfile {
+    /// A number for a new connection, counted from 1.
+    pub(crate) fn next_connection(&self) -> u32 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Learns from the greeting what only the server's name tells.
+    pub(crate) fn learn_greeting(&self, greeting: &Reply) {
+        if greeting.says("ProFTPD") {
+            self.doubles_iac.store(true, Ordering::Relaxed);
+        }
+        if greeting.says("ProFTPD") || greeting.says("libunftp") {
+            self.mlst_confuses_links.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether 0xFF is sent twice.
+    pub fn doubles_iac(&self) -> bool {
+        self.doubles_iac.load(Ordering::Relaxed)
+    }
+
+    /// Whether MLST cannot be believed for what may be a symbolic link.
+    pub fn mlst_confuses_links(&self) -> bool {
+        self.mlst_confuses_links.load(Ordering::Relaxed)
+    }
+
+    /// The features, once FEAT has been answered.
+    pub fn features(&self) -> Option<Features> {
+        self.facts.lock().features.clone()
+    }
+
+    /// Keeps the answer to FEAT (an empty set where it was refused).
+    pub(crate) fn learn_features(&self, features: Features) {
+        let mut facts = self.facts.lock();
+        let told = |name| if features.has(name) { Capability::Yes } else { Capability::Untold };
+        // MLSD is as young as FEAT itself: a server that has it says so (RFC 3659 s.7.8).
+        facts.mlst =
+            if features.has("MLST") || features.has("MLSD") { Capability::Yes } else { Capability::No };
+        facts.mdtm = told("MDTM");
+        facts.rest = told("REST");
+        facts.features = Some(features);
+    }
+
+    /// Whether commands may be sent before earlier ones are answered. Unknown is no.
+    pub fn pipelines(&self) -> bool {
+        self.facts.lock().pipelining == Some(true)
+    }
+
+    /// Keeps the outcome of the order probe.
+    pub(crate) fn learn_pipelining(&self, safe: bool) {
+        self.facts.lock().pipelining.get_or_insert(safe);
+    }
+
+    /// The login directory as PWD told it.
+    pub fn home(&self) -> Option<Vec<u8>> {
+        self.facts.lock().home.clone()
+    }
+
+    /// Keeps the login directory.
+    pub(crate) fn learn_home(&self, home: Vec<u8>) {
+        self.facts.lock().home.get_or_insert(home);
+    }
+
+    /// MLST and MLSD.
+    pub fn mlst(&self) -> Capability {
+        self.facts.lock().mlst
+    }
+
+    /// Notes that MLST or MLSD is unknown to the server, whatever FEAT said.
+    pub(crate) fn no_mlst(&self) {
+        self.facts.lock().mlst = Capability::No;
+    }
+
+    /// MDTM.
+    pub fn mdtm(&self) -> Capability {
+        self.facts.lock().mdtm
+    }
+
+    /// Notes that MDTM is unknown to the server.
+    pub(crate) fn no_mdtm(&self) {
+        self.facts.lock().mdtm = Capability::No;
+    }
+
+    /// REST before RETR.
+    pub fn rest(&self) -> Capability {
+        self.facts.lock().rest
+    }
+
+    /// Notes whether REST is taken.
+    pub(crate) fn learn_rest(&self, works: bool) {
+        self.facts.lock().rest = if works { Capability::Yes } else { Capability::No };
+    }
+
+    /// The way of making data connections that has worked.
+    pub fn method(&self) -> Option<Method> {
+        self.facts.lock().method
+    }
+
+    /// Keeps the way that worked; true if it is news.
+    pub(crate) fn learn_method(&self, method: Method) -> bool {
+        self.facts.lock().method.replace(method) != Some(method)
+    }
+
+    /// The command that lists, once one has worked.
+    pub fn list_command(&self) -> Option<ListCommand> {
+        self.facts.lock().list_command
+    }
+
+    /// Keeps the command that listed.
+    pub(crate) fn learn_list_command(&self, command: ListCommand) {
+        self.facts.lock().list_command = Some(command);
+    }
+
+    /// The dialect that the last LIST was in.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.facts.lock().dialect
+    }
+
+    /// Keeps the dialect of a LIST.
+    pub(crate) fn learn_dialect(&self, dialect: Dialect) {
+        self.facts.lock().dialect = Some(dialect);
+    }
+}

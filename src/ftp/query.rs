@@ -1,0 +1,95 @@
+//! Questions about one path, answered over the control connection.
+
+use crate::deadline::Deadline;
+use crate::ftp::command::Command;
+use crate::ftp::error::Error;
+use crate::ftp::features::Capability;
+use crate::ftp::list::{self, EntryKind, RemoteEntry};
+use crate::ftp::profile::ServerProfile;
+use crate::ftp::reply::Reply;
+use crate::ftp::session::Session;
+use crate::ftp::time::{self, Modified};
+
+/// What a server told of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Facts {
+    /// Everything that a listing would tell.
+    Whole(RemoteEntry),
+    /// A readable file; only its size and time are known (SIZE, MDTM).
+    File {
+        /// Size in bytes.
+        size: u64,
+        /// Last modification, where MDTM tells it.
+        modified: Option<Modified>,
+    },
+    /// The answer may be about the target of a symbolic link; only a listing tells.
+    Doubtful,
+}
+
+impl Session {
+    /// Asks for one path in one round trip.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the server tells nothing of it: absent, forbidden, or (without MLST) a
+    /// directory.
+    pub fn facts(&mut self, path: &[u8], deadline: Deadline) -> Result<Facts, Error> {
+        let questions = self.questions(path);
+        let replies = self.exchange_all(questions.clone(), deadline)?;
+        facts_from(&self.profile, &questions, &replies)
+    }
+
+    /// The commands whose answers [`facts_from`] understands.
+    pub(crate) fn questions(&self, path: &[u8]) -> Vec<Command> {
+        match self.profile.mlst() {
+            Capability::Yes if self.profile.mlst_confuses_links() => {
+                vec![Command::with("MLST", path), Command::with("SIZE", path)]
+            }
+            Capability::Yes => vec![Command::with("MLST", path)],
+            _ if self.profile.mdtm() == Capability::No => vec![Command::with("SIZE", path)],
+            _ => vec![Command::with("SIZE", path), Command::with("MDTM", path)],
+        }
+    }
+}
+
+/// Makes facts of the replies to [`Session::questions`].
+pub(crate) fn facts_from(
+    profile: &ServerProfile,
+    questions: &[Command],
+    replies: &[Reply],
+) -> Result<Facts, Error> {
+    let refused = |i: usize| Error::Refused { command: questions[i].to_string(), reply: replies[i].clone() };
+    let Some(first) = replies.first() else { return Err(Error::Misbehaved("a reply is missing")) };
+    let size = |reply: &Reply| (reply.code() == 213).then(|| number(reply.text())).flatten();
+    if profile.mlst() == Capability::Yes {
+        if matches!(first.code(), 500 | 502) {
+            profile.no_mlst();
+        }
+        if first.code() != 250 {
+            // ProFTPD 1.3.8 gives the reason to SIZE, not to MLST ("cannot be listed").
+            let size_refused = replies.get(1).is_some_and(|reply| !reply.is_completion());
+            return Err(refused(usize::from(size_refused)));
+        }
+        let line = first.lines().nth(1).ok_or(Error::Misbehaved("MLST was answered without facts"))?;
+        let (entry, _) =
+            list::parse_mlst_line(line).ok_or(Error::Misbehaved("MLST was answered with no facts"))?;
+        let target_size = replies.get(1).and_then(size);
+        let confused = profile.mlst_confuses_links()
+            && entry.kind == EntryKind::File
+            && target_size.is_some_and(|size| entry.size != Some(size));
+        return Ok(if confused { Facts::Doubtful } else { Facts::Whole(entry) });
+    }
+    let Some(size) = size(first) else { return Err(refused(0)) };
+    let modified = replies.get(1).and_then(|reply| match reply.code() {
+        213 => time::parse_time_value(reply.text().trim_ascii()),
+        500 | 502 => {
+            profile.no_mdtm();
+            None
+        }
+        _ => None,
+    });
+    Ok(Facts::File { size, modified })
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
+}

@@ -1,0 +1,103 @@
+//! A transfer from the server: the data connection together with the reply that is still to come.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::deadline::Deadline;
+use crate::ftp::control::ControlConnection;
+use crate::ftp::error::Error;
+use crate::ftp::reply::Reply;
+
+/// Bytes on their way from the server. It borrows its control connection, so that no other command can be
+/// sent meanwhile (pure-ftpd, pyftpdlib and libunftp lose the transfer then). It must end with
+/// [`Transfer::finish`] or [`Transfer::abandon`]; dropped in between, the connection is broken.
+#[derive(Debug)]
+pub struct Transfer<'a> {
+    control: &'a mut ControlConnection,
+    data: Option<TcpStream>,
+    /// What ended the transfer before we asked: a few servers send no 1xx.
+    ended: Option<Reply>,
+    stall: Duration,
+    settled: bool,
+}
+
+impl<'a> Transfer<'a> {
+    /// Takes over after the transfer command was answered by `first`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the data connection is already broken.
+    pub(crate) fn new(
+        control: &'a mut ControlConnection,
+        data: TcpStream,
+        first: Reply,
+        stall: Duration,
+    ) -> Result<Transfer<'a>, Error> {
+        let ended = (!first.is_preliminary()).then_some(first);
+        let mut transfer = Transfer { control, data: None, ended, stall, settled: false };
+        data.set_read_timeout(Some(stall)).map_err(|e| Error::io("receiving data", stall, e))?;
+        transfer.data = Some(data);
+        Ok(transfer)
+    }
+
+    /// Receives some bytes; 0 at the end of the data, which only [`Transfer::finish`] can confirm.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] when nothing came for the stall time, [`Error::Io`].
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let Some(data) = &mut self.data else { return Ok(0) };
+        loop {
+            match data.read(buffer) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io("receiving data", self.stall, e)),
+                Ok(n) => return Ok(n),
+            }
+        }
+    }
+
+    /// After the end of the data: reads the final reply. The data connection is closed first, since
+    /// ProFTPD 1.3.8 sends the reply only then.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the server says that the transfer failed (the bytes may be short then), or a
+    /// failed connection.
+    pub fn finish(mut self, deadline: Deadline) -> Result<Reply, Error> {
+        drop(self.data.take());
+        let reply = match self.ended.take() {
+            Some(reply) => reply,
+            None => self.control.reply(deadline)?,
+        };
+        // pure-ftpd 1.0.50 ends a transfer that it gave up with a 150; whether more follows is not known.
+        self.settled = !reply.is_preliminary();
+        match reply.is_completion() {
+            true => Ok(reply),
+            false => Err(Error::Refused { command: "the transfer".to_owned(), reply }),
+        }
+    }
+
+    /// Stops in the middle: closes the data connection and reads the one reply that ends the transfer,
+    /// whatever its code (vsftpd 426, pyftpdlib 426, pure-ftpd 150, anyone 226). ABOR is never sent: vsftpd
+    /// and ProFTPD ignore it and send the whole file.
+    ///
+    /// # Errors
+    /// A failed connection.
+    pub fn abandon(mut self, deadline: Deadline) -> Result<(), Error> {
+        drop(self.data.take());
+        if self.ended.is_none() {
+            let reply = self.control.reply(deadline)?;
+            if reply.is_preliminary() {
+                self.control.settle();
+            }
+        }
+        self.settled = true;
+        Ok(())
+    }
+}
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.control.break_off();
+        }
+    }
+}

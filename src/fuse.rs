@@ -1,0 +1,119 @@
+//! Translation between the kernel's requests and [`vfs`](crate::vfs), nothing else.
+//!
+//! ```text
+//! kernel -> event loop: from memory? --yes-> reply
+//!                         no
+//!                         `-> worker: ask the server, until the deadline -> reply
+//! ```
+//! So event loops never wait, and what is cached is answered while a thousand reads hang. Reads have
+//! workers of their own: stalled downloads do not stop names and attributes.
+
+mod convert;
+pub mod notify;
+mod reply;
+mod requests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::Errno;
+
+use crate::deadline::Deadline;
+use crate::read::Patience;
+use crate::vfs::{Error, FileSystem};
+use crate::workers::Workers;
+
+use reply::{FailureLog, Refuse};
+
+/// Threads that may wait for file data, and for metadata. Each waiting request of the kernel needs one;
+/// a mount has far fewer connections than this.
+const DATA_THREADS: usize = 64;
+const METADATA_THREADS: usize = 32;
+
+/// Requests that may wait for a thread. Beyond it they fail with EIO at once.
+const WAITING: usize = 4096;
+
+/// What fuser drives.
+#[derive(Debug)]
+pub struct Adapter {
+    fs: Arc<FileSystem>,
+    operation_timeout: Duration,
+    data: Workers,
+    metadata: Workers,
+    failures: Arc<FailureLog>,
+}
+
+/// A request, for the log.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    operation: &'static str,
+    ino: u64,
+}
+
+impl Adapter {
+    /// An adapter of `fs`. Each operation is answered within `operation_timeout`, counted from the
+    /// request's arrival.
+    pub fn new(fs: Arc<FileSystem>, operation_timeout: Duration) -> Adapter {
+        let data = Workers::new("data", DATA_THREADS, WAITING);
+        let metadata = Workers::new("meta", METADATA_THREADS, WAITING);
+        Adapter { fs, operation_timeout, data, metadata, failures: Arc::default() }
+    }
+
+    /// Answers one request: runs `run` with what memory holds, and if that is not enough once more on
+    /// `workers` with patience until the deadline. `send` sends a success.
+    fn answer<R: Refuse, T>(
+        &self,
+        workers: &Workers,
+        (operation, ino): (&'static str, u64),
+        reply: R,
+        run: impl Fn(&FileSystem, Patience) -> Result<T, Error> + Send + 'static,
+        send: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        let deadline = Deadline::after(self.operation_timeout);
+        let request = Request { operation, ino };
+        match run(&self.fs, Patience::CachedOnly) {
+            Ok(value) => return send(reply, value),
+            Err(Error::WouldBlock) => {}
+            Err(error) => return refuse(&self.fs, &self.failures, request, reply, &error),
+        }
+        let (fs, failures) = (self.fs.clone(), self.failures.clone());
+        let submitted = workers.submit(move || {
+            let result = match deadline.passed() {
+                true => Err(Error::TimedOut),
+                false => run(&fs, Patience::Until(deadline)),
+            };
+            match result {
+                Ok(value) => send(reply, value),
+                Err(error) => refuse(&fs, &failures, request, reply, &error),
+            }
+        });
+        if let Err(rejected) = submitted {
+            // The reply went with the job; fuser answers EIO for it.
+            log::warn!("{operation}: {rejected}");
+        }
+    }
+
+    /// Answers a request that can need nothing but memory.
+    fn answer_now<R: Refuse, T>(
+        &self,
+        (operation, ino): (&'static str, u64),
+        reply: R,
+        result: Result<T, Error>,
+        send: impl FnOnce(R, T),
+    ) {
+        match result {
+            Ok(value) => send(reply, value),
+            Err(error) => refuse(&self.fs, &self.failures, Request { operation, ino }, reply, &error),
+        }
+    }
+
+    fn refuse_change<R: Refuse>(&self, operation: &'static str, ino: u64, reply: R) {
+        self.answer_now((operation, ino), reply, Err::<(), _>(Error::ReadOnly), |_, ()| {});
+    }
+}
+
+fn refuse<R: Refuse>(fs: &FileSystem, failures: &FailureLog, request: Request, reply: R, error: &Error) {
+    // The answer first: whoever asked should not wait for the log.
+    reply.refuse(Errno::from_i32(error.errno()));
+    failures.note(request.operation, fs.path(request.ino), error);
+}

@@ -1,0 +1,473 @@
+//! One short body per request of the kernel.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
+};
+
+use super::Adapter;
+use super::convert;
+use crate::vfs::{Attr, DirItem, Error, Seek, Timed};
+
+/// What we want of the kernel, each where it has it. Not the write-back cache: it hides when a write fails.
+const WANTED: [InitFlags; 6] = [
+    InitFlags::FUSE_ASYNC_READ,
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_READDIRPLUS_AUTO,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_MAX_PAGES,
+];
+
+/// Requests that the kernel may send ahead of any reader (readahead), all mounts together.
+const MAX_BACKGROUND: u16 = 64;
+
+/// Inode numbers are never used again, so one generation will do.
+const GENERATION: Generation = Generation(0);
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        for capability in WANTED {
+            if config.add_capabilities(capability).is_err() {
+                log::debug!("the kernel lacks {capability:?}");
+            }
+        }
+        // fuser starts from the largest readahead that the kernel offers.
+        if let Err(nearest) = config.set_max_background(MAX_BACKGROUND) {
+            log::debug!("the kernel's nearest max_background is {nearest}");
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let (parent, name) = (parent.0, name.as_bytes().to_vec());
+        self.answer(
+            &self.metadata,
+            ("lookup", parent),
+            reply,
+            move |fs, patience| fs.lookup(parent, &name, patience),
+            send_entry,
+        );
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, lookups: u64) {
+        self.fs.forget(ino.0, lookups);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        self.answer(
+            &self.metadata,
+            ("getattr", ino.0),
+            reply,
+            move |fs, patience| fs.getattr(ino.0, patience),
+            |reply, attr| reply.attr(&attr.ttl, &convert::attr(&attr.value)),
+        );
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        self.answer(
+            &self.metadata,
+            ("readlink", ino.0),
+            reply,
+            move |fs, patience| fs.readlink(ino.0, patience),
+            |reply, target| reply.data(&target),
+        );
+    }
+
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.answer(
+            &self.metadata,
+            ("open", ino.0),
+            reply,
+            move |fs, patience| fs.open(ino.0, flags.0, patience),
+            |reply, opened| reply.opened(FileHandle(opened.handle), convert::file_flags(&opened)),
+        );
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.answer(
+            &self.data,
+            ("read", ino.0),
+            reply,
+            move |fs, patience| fs.read(fh.0, offset, size as usize, patience),
+            |reply, bytes| reply.data(&bytes),
+        );
+    }
+
+    fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        // Nobody waits for it; giving up a stream may take a moment.
+        reply.ok();
+        let fs = self.fs.clone();
+        if self.data.submit(move || fs.release(fh.0)).is_err() {
+            self.fs.release(fh.0);
+        }
+    }
+
+    fn fsync(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.answer(
+            &self.metadata,
+            ("opendir", ino.0),
+            reply,
+            move |fs, patience| fs.opendir(ino.0, patience),
+            |reply, opened| reply.opened(FileHandle(opened.handle), convert::dir_flags(&opened)),
+        );
+    }
+
+    fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let take = |item: DirItem<'_>| {
+            let name = OsStr::from_bytes(item.name);
+            !reply.add(INodeNo(item.ino), item.next, convert::kind(item.kind), name)
+        };
+        let result = self.fs.readdir(fh.0, offset, take);
+        self.answer_now(("readdir", ino.0), reply, result, |reply, ()| reply.ok());
+    }
+
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let take = |item: DirItem<'_>| {
+            let (node, ttl, attr) = match item.attr {
+                Some(attr) => (INodeNo(item.ino), attr.ttl, convert::attr(&attr.value)),
+                // Node 0: an entry without attributes, which the kernel does not count as a lookup.
+                None => {
+                    let bare = convert::absent();
+                    let kind = convert::kind(item.kind);
+                    (INodeNo(0), Default::default(), fuser::FileAttr { ino: INodeNo(item.ino), kind, ..bare })
+                }
+            };
+            !reply.add(node, item.next, OsStr::from_bytes(item.name), &ttl, &attr, GENERATION)
+        };
+        let result = self.fs.readdirplus(fh.0, offset, take);
+        self.answer_now(("readdirplus", ino.0), reply, result, |reply, ()| reply.ok());
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+        self.fs.releasedir(fh.0);
+    }
+
+    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        let space = self.fs.statfs();
+        let (blocks, size) = (space.blocks, space.block_size);
+        reply.statfs(blocks, blocks, blocks, 0, 0, size, space.name_max, size);
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let name = name.as_bytes().to_vec();
+        self.answer(
+            &self.metadata,
+            ("getxattr", ino.0),
+            reply,
+            move |fs, patience| fs.getxattr(ino.0, &name, patience).and_then(|value| fitting(value, size)),
+            move |reply, value| send_xattr(reply, &value, size),
+        );
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.answer(
+            &self.metadata,
+            ("listxattr", ino.0),
+            reply,
+            move |fs, patience| fs.listxattr(ino.0, patience).and_then(|names| fitting(names, size)),
+            move |reply, names| send_xattr(reply, &names, size),
+        );
+    }
+
+    fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        self.answer(
+            &self.metadata,
+            ("access", ino.0),
+            reply,
+            move |fs, patience| fs.access(ino.0, mask.bits(), patience),
+            |reply, ()| reply.ok(),
+        );
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        // The kernel itself does every other whence.
+        let to = if whence == libc::SEEK_HOLE { Seek::Hole } else { Seek::Data };
+        self.answer(
+            &self.metadata,
+            ("lseek", ino.0),
+            reply,
+            move |fs, patience| {
+                let offset = u64::try_from(offset).map_err(|_| Error::BeyondEnd)?;
+                fs.seek(ino.0, offset, to, patience)
+            },
+            |reply, offset| reply.offset(offset.cast_signed()),
+        );
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _ph: PollNotifier,
+        _events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // The one ENOSYS that is right: the kernel then takes every file as ready, as for local files.
+        reply.error(Errno::ENOSYS);
+    }
+
+    // What follows changes something, which this mount does not do.
+
+    fn setattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        _size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        self.refuse_change("setattr", ino.0, reply);
+    }
+
+    fn mknod(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        self.refuse_change("mknod", parent.0, reply);
+    }
+
+    fn mkdir(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        self.refuse_change("mkdir", parent.0, reply);
+    }
+
+    fn unlink(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.refuse_change("unlink", parent.0, reply);
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.refuse_change("rmdir", parent.0, reply);
+    }
+
+    fn symlink(&self, _req: &Request, parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
+        self.refuse_change("symlink", parent.0, reply);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _newparent: INodeNo,
+        _newname: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.refuse_change("rename", parent.0, reply);
+    }
+
+    fn link(&self, _req: &Request, ino: INodeNo, _newparent: INodeNo, _newname: &OsStr, reply: ReplyEntry) {
+        self.refuse_change("link", ino.0, reply);
+    }
+
+    fn create(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        self.refuse_change("create", parent.0, reply);
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        self.refuse_change("write", ino.0, reply);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.refuse_change("fallocate", ino.0, reply);
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        _fh_in: FileHandle,
+        _offset_in: u64,
+        ino_out: INodeNo,
+        _fh_out: FileHandle,
+        _offset_out: u64,
+        _len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        self.refuse_change("copy_file_range", ino_out.0, reply);
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        self.refuse_change("setxattr", ino.0, reply);
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.refuse_change("removexattr", ino.0, reply);
+    }
+}
+
+/// An absent entry goes out as inode 0, so that the kernel keeps its absence; one that is not to be kept
+/// as ENOENT.
+fn send_entry(reply: ReplyEntry, found: Timed<Option<Attr>>) {
+    match found.value {
+        Some(attr) => reply.entry(&found.ttl, &convert::attr(&attr), GENERATION),
+        None if found.ttl.is_zero() => reply.error(Errno::ENOENT),
+        None => reply.entry(&found.ttl, &convert::absent(), GENERATION),
+    }
+}
+
+/// Size 0 asks for the length only; what does not fit is ERANGE (getxattr(2)).
+fn fitting(value: Vec<u8>, size: u32) -> Result<Vec<u8>, Error> {
+    if size > 0 && value.len() > size as usize { Err(Error::Range) } else { Ok(value) }
+}
+
+fn send_xattr(reply: ReplyXattr, value: &[u8], size: u32) {
+    match size {
+        // Paths and facts are far below 4 GiB.
+        0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
+        _ => reply.data(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_fits_or_is_out_of_range() {
+        for (len, size, fits) in [(0, 0, true), (9, 0, true), (9, 9, true), (9, 8, false), (0, 8, true)] {
+            assert_eq!(fitting(vec![b'x'; len], size).is_ok(), fits, "{len} {size}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The life of the process: builds the layers, serves until the mount ends, takes the layers down.
+
+pub mod daemon;
+pub mod logging;
+pub mod plan;
+pub mod signals;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
+use parking_lot::Mutex;
+
+use crate::cache::{BlockCache, DirectoryCache};
+use crate::deadline::Deadline;
+use crate::fuse::{Adapter, notify};
+use crate::mount::plan::{Access, MountPlan};
+use crate::mount::signals::Signal;
+use crate::read::Readers;
+use crate::remote::{self, Kind, Remote};
+use crate::sys;
+use crate::vfs::{self, FileSystem};
+
+/// Threads that take requests from the kernel. They answer from memory and never wait.
+const EVENT_LOOPS: usize = 4;
+/// Memory for directory listings, in bytes: a million entries of ordinary names.
+const LISTINGS: usize = 256 * 1024 * 1024;
+/// How long a busy mount may stay after it was detached on a signal, for the programs that use it.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Why there is no mount, or why it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The server cannot be used.
+    #[error("{error}{}", hint(error.kind()))]
+    Remote {
+        /// What was tried and what came back.
+        error: remote::Error,
+    },
+    /// The kernel, or fusermount3, does not mount.
+    #[error("cannot mount on {}", .dir.display())]
+    Fuse {
+        /// The mount point.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Threads, signals or the way into the background.
+    #[error("{doing}")]
+    System {
+        /// What failed.
+        doing: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl MountError {
+    /// The exit code of mount(8).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            MountError::Remote { .. } | MountError::Fuse { .. } => daemon::MOUNT_FAILED,
+            MountError::System { .. } => SYSTEM_ERROR,
+        }
+    }
+}
+
+/// mount(8): "system error (out of memory, cannot fork, no more loop devices)".
+const SYSTEM_ERROR: u8 = 2;
+
+/// What the user can do about it.
+fn hint(kind: Kind) -> &'static str {
+    match kind {
+        Kind::LoginFailed => "; check the user and the password (credentials=FILE, ~/.netrc, or the URL)",
+        Kind::Unreachable | Kind::DeadlinePassed => "; check the host, the port and the network",
+        Kind::NotFound | Kind::NotADirectory => "; check the path in the URL (/%2Fpath starts at the root)",
+        Kind::Garbled => "; check that an FTP server listens on this port",
+        Kind::Denied => "; this login may not enter it",
+        Kind::IsADirectory | Kind::BadName | Kind::Unsupported | Kind::Changed | Kind::Failed => "",
+    }
+}
+
+/// Mounts, says so, and serves until the mount ends.
+///
+/// # Errors
+/// [`MountError`]; nothing is left mounted then.
+pub fn run(plan: MountPlan, ready: daemon::Ready) -> Result<(), MountError> {
+    let launch = Deadline::after(plan.launch_bound());
+    let MountPlan { session, base, connections, .. } = plan.clone();
+    let remote = Remote::connect(session, &base.bytes, base.absolute, connections, launch)
+        .map(Arc::new)
+        .map_err(|error| MountError::Remote { error })?;
+    let served = serve(&plan, ready, &remote);
+    remote.close();
+    served
+}
+
+fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result<(), MountError> {
+    let system = |doing| move |source| MountError::System { doing, source };
+    let cache_size = usize::try_from(plan.caches.bytes).unwrap_or(usize::MAX);
+    let blocks = Arc::new(BlockCache::new(cache_size));
+    let directories = Arc::new(DirectoryCache::new(remote.clone(), plan.caches.listing, LISTINGS));
+    let readers = Readers::new(remote.clone(), blocks.clone(), cache_size, plan.operation_timeout);
+    let config =
+        vfs::Config { ownership: plan.ownership, links: plan.links, attr_timeout: plan.caches.attributes };
+    let (fs, news) = FileSystem::new(directories.clone(), blocks.clone(), Arc::new(readers), config);
+    let fs = Arc::new(fs);
+
+    // Signals are taken from before the mount on, so that none can leave a dead one behind.
+    let mounted = Arc::new(Mounted { dir: plan.mountpoint.clone(), state: Mutex::default() });
+    let (ended, watch_end) = crossbeam_channel::bounded::<()>(0);
+    let on_signal = {
+        let (mounted, remote) = (mounted.clone(), remote.clone());
+        move |signal| match signal {
+            Signal::Terminate | Signal::Interrupt => {
+                mounted.unmount();
+                if watch_end.recv_timeout(BUSY) == Err(RecvTimeoutError::Timeout) {
+                    log::warn!("programs still use the detached mount; ending without them");
+                    std::process::exit(0);
+                }
+            }
+            Signal::HangUp => {
+                log::info!("forgetting all listings and file contents");
+                directories.clear();
+                blocks.clear();
+            }
+            Signal::User1 => log::warn!("{:?}, {} bytes of files cached", remote.pool(), blocks.used()),
+        }
+    };
+    let watcher = signals::watch(on_signal).map_err(system("cannot handle signals"))?;
+
+    let adapter = Adapter::new(fs, plan.operation_timeout);
+    let mut session = Session::new(adapter, &plan.mountpoint, &fuse_config(plan))
+        .map_err(|source| MountError::Fuse { dir: plan.mountpoint.clone(), source })?;
+    mounted.set(session.unmount_callable());
+    let notifier = notify::start(session.notifier(), news).map_err(system("cannot start a thread"))?;
+    if !plan.read_only && plan.kernel_words.contains(&"rw") {
+        log::warn!("this version of ftpfs only reads; mounted read-only");
+    }
+    ready.usable().map_err(system("cannot go into the background"))?;
+    log::info!("{} is mounted on {}", plan.fsname, plan.mountpoint.display());
+
+    let outcome = session.run();
+    end(ended);
+    drop(watcher);
+    remote.close();
+    // The file system, which sends the news, went with the session.
+    drop(notifier);
+    outcome.map_err(|source| MountError::Fuse { dir: plan.mountpoint.clone(), source })
+}
+
+/// Lets who waits for the end of the session see it.
+fn end(ended: Sender<()>) {
+    drop(ended);
+}
+
+/// The mount, as seen by the signal that ends it.
+struct Mounted {
+    dir: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    NotYet,
+    Mounted(SessionUnmounter),
+    /// A signal came.
+    Ending,
+}
+
+impl Mounted {
+    /// The mount exists now; it goes at once if a signal came before.
+    fn set(&self, unmounter: SessionUnmounter) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Mounted(unmounter));
+        if matches!(before, State::Ending) {
+            self.unmount();
+        }
+    }
+
+    /// Unmounts; a mount that is in use is detached, and ends when its last user does.
+    fn unmount(&self) {
+        let state = std::mem::replace(&mut *self.state.lock(), State::Ending);
+        if let State::Mounted(mut unmounter) = state
+            && let Err(error) = unmounter.unmount()
+        {
+            log::info!("{} is in use ({error}); detaching it", self.dir.display());
+            detach(&self.dir);
+        }
+    }
+}
+
+fn detach(dir: &Path) {
+    if let Err(error) = sys::detach_mount(dir) {
+        log::error!("cannot unmount {}: {error}", dir.display());
+    }
+}
+
+/// What the kernel, or fusermount3, is told. Always read-only: this version cannot write.
+fn fuse_config(plan: &MountPlan) -> Config {
+    let words = plan.kernel_words.iter().filter_map(|word| match *word {
+        "suid" => Some(MountOption::Suid),
+        "nosuid" => Some(MountOption::NoSuid),
+        "dev" => Some(MountOption::Dev),
+        "nodev" => Some(MountOption::NoDev),
+        "exec" => Some(MountOption::Exec),
+        "noexec" => Some(MountOption::NoExec),
+        "atime" => Some(MountOption::Atime),
+        "noatime" => Some(MountOption::NoAtime),
+        "sync" => Some(MountOption::Sync),
+        "async" => Some(MountOption::Async),
+        "dirsync" => Some(MountOption::DirSync),
+        _ => None,
+    });
+    let mut config = Config::default();
+    config.mount_options = words.collect();
+    config.mount_options.push(MountOption::RO);
+    config.mount_options.push(MountOption::FSName(plan.fsname.clone()));
+    // fuser hands its own Subtype to fusermount3 only; the kernel takes the word itself since Linux 5.4.
+    config.mount_options.push(MountOption::CUSTOM("subtype=ftpfs".to_owned()));
+    if plan.default_permissions {
+        config.mount_options.push(MountOption::DefaultPermissions);
+    }
+    config.acl = match plan.access {
+        Access::Owner => SessionACL::Owner,
+        Access::OwnerAndRoot => SessionACL::RootAndOwner,
+        Access::All => SessionACL::All,
+    };
+    config.n_threads = Some(EVENT_LOOPS);
+    config.clone_fd = true;
+    config
+}

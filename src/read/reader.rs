@@ -1,0 +1,203 @@
+//! One version of one file: finds bytes in memory, has streams fetch the rest.
+
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::cache::FileVersion;
+use crate::deadline::Deadline;
+use crate::ftp::time::Modified;
+use crate::read::stream::{self, Stream};
+use crate::read::window::STEP;
+use crate::read::{Patience, ReadError, Sources};
+use crate::remote::{Error, Kind, RemotePath};
+
+/// Streams of one file at once; a further one waits until another ends.
+const STREAMS_PER_FILE: usize = 16;
+
+/// One version of one file, shared by all handles that have it open.
+///
+/// 1. Bytes are delivered only while the file is this version as far as is known; once it is seen to be
+///    another, every read fails.
+/// 2. A byte that a stream has published stays reachable through the stream until it is a MiB behind, so a
+///    waiting reader gets it whatever the cache evicts.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) sources: Arc<Sources>,
+    pub(super) path: RemotePath,
+    pub(super) version: Arc<FileVersion>,
+    pub(super) state: Mutex<State>,
+    /// Something in the state changed.
+    pub(super) changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) streams: Vec<Stream>,
+    pub(super) next_id: u64,
+    /// The file is no longer this version.
+    pub(super) stale: Option<Error>,
+    /// The exact time of this version, once MDTM or MLST told it.
+    pub(super) exact: Option<Modified>,
+    pub(super) closed: bool,
+}
+
+impl State {
+    pub(super) fn stream(&mut self, id: u64) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.id == id)
+    }
+}
+
+/// A piece of the file found in memory.
+enum Piece {
+    Shared(Arc<[u8]>, std::ops::Range<usize>),
+    Copied(Vec<u8>),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Shared(bytes, range) => bytes.get(range.clone()).unwrap_or(&[]),
+            Piece::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(sources: Arc<Sources>, path: RemotePath, version: Arc<FileVersion>) -> Reader {
+        Reader { sources, path, version, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Reads `len` bytes at `offset`, fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// [`ReadError::WouldBlock`] when the bytes are not in memory and may not be waited for; a remote error
+    /// of [`Kind::Changed`] when the file is another version, of [`Kind::DeadlinePassed`] when they did not
+    /// come in time.
+    pub fn read(self: &Arc<Self>, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, ReadError> {
+        let size = self.version.size;
+        let end = offset.saturating_add(len as u64).min(size);
+        if offset >= end {
+            return Ok(Vec::new());
+        }
+        let mut out = Vec::with_capacity(usize::try_from(end - offset).unwrap_or(len));
+        let mut state = self.state.lock();
+        loop {
+            if let Some(error) = &state.stale {
+                return Err(ReadError::Remote(error.clone()));
+            }
+            let at = offset + out.len() as u64;
+            if let Some(piece) = self.piece(&state, at, end) {
+                // Copied without the lock; what was found cannot change any more.
+                MutexGuard::unlocked(&mut state, || out.extend_from_slice(piece.bytes()));
+                if offset + (out.len() as u64) < end {
+                    continue;
+                }
+                self.advance(&mut state, offset, end);
+                return Ok(out);
+            }
+            let Patience::Until(deadline) = patience else { return Err(ReadError::WouldBlock) };
+            if deadline.passed() {
+                let cause = "the bytes did not come in time";
+                let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path, cause);
+                return Err(ReadError::Remote(error));
+            }
+            self.want(&mut state, at, end, deadline)?;
+        }
+    }
+
+    /// Gives back what the reader holds: its streams stop.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The bytes from `at` on, as many as one place in memory holds, up to `end`.
+    fn piece(&self, state: &State, at: u64, end: u64) -> Option<Piece> {
+        let most = usize::try_from(end - at).unwrap_or(usize::MAX);
+        for stream in &state.streams {
+            if let Some((bytes, from)) = stream.recent(at) {
+                let to = bytes.len().min(from + most);
+                return Some(Piece::Shared(bytes.clone(), from..to));
+            }
+            if let Some(bytes) = stream.filling(at) {
+                return Some(Piece::Copied(bytes[..bytes.len().min(most)].to_vec()));
+            }
+        }
+        let (bytes, range) = self.sources.blocks.get(self.version.id, at)?;
+        let to = range.end.min(range.start + most);
+        Some(Piece::Shared(bytes, range.start..to))
+    }
+
+    /// Tells the stream behind a satisfied read to stay ahead.
+    fn advance(&self, state: &mut State, offset: u64, end: u64) {
+        let size = self.version.size;
+        let near = |stream: &&mut Stream| stream.start <= end && end <= stream.next + STEP;
+        if let Some(stream) = state.streams.iter_mut().filter(near).max_by_key(|stream| stream.start)
+            && stream.extend(offset, end, size)
+        {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Has the missing byte `at` fetched and waits for news.
+    fn want(
+        self: &Arc<Self>,
+        state: &mut MutexGuard<'_, State>,
+        at: u64,
+        end: u64,
+        deadline: Deadline,
+    ) -> Result<(), ReadError> {
+        let from_start = self.sources.remote.profile().rest() == crate::ftp::features::Capability::No;
+        let reaches = |stream: &Stream| {
+            stream.next <= at && (from_start || at - stream.next <= STEP) && !stream.stops()
+        };
+        let id = match state.streams.iter().find(|stream| reaches(stream)).map(|stream| stream.id) {
+            Some(id) => id,
+            None => {
+                if state.streams.len() >= STREAMS_PER_FILE {
+                    // One of them ends soon: those that nobody waits for are told to.
+                    state.streams.iter_mut().filter(|s| s.waiters == 0).for_each(|s| s.stop = true);
+                    self.changed.notify_all();
+                    self.changed.wait_until(state, deadline.instant());
+                    return Ok(());
+                }
+                // A jump: what was fetched for the place before is not gone on with.
+                state
+                    .streams
+                    .iter_mut()
+                    .filter(|s| s.parked && !s.window.is_sequential() && s.waiters == 0)
+                    .for_each(|s| s.stop = true);
+                self.changed.notify_all();
+                self.start_stream(state, if from_start { 0 } else { at })?
+            }
+        };
+        let Some(stream) = state.stream(id) else { return Ok(()) };
+        stream.extend(at, end, self.version.size);
+        stream.waiters += 1;
+        self.changed.notify_all();
+        self.changed.wait_until(state, deadline.instant());
+        let Some(stream) = state.stream(id) else { return Ok(()) };
+        stream.waiters -= 1;
+        let Some(failure) = stream.failure.clone() else { return Ok(()) };
+        if stream.waiters == 0 {
+            state.streams.retain(|stream| stream.id != id);
+        }
+        Err(ReadError::Remote(failure))
+    }
+
+    fn start_stream(self: &Arc<Self>, state: &mut State, at: u64) -> Result<u64, ReadError> {
+        let id = state.next_id;
+        state.next_id += 1;
+        state.streams.push(Stream::new(id, at, self.sources.window));
+        let reader = self.clone();
+        let submitted = self.sources.workers.submit(move || stream::run(&reader, id));
+        if submitted.is_err() {
+            state.streams.retain(|stream| stream.id != id);
+            let cause = "too many files are being read at once";
+            let error = self.sources.remote.error(Kind::Failed, "read", &self.path, cause);
+            return Err(ReadError::Remote(error));
+        }
+        Ok(id)
+    }
+}

@@ -1,0 +1,428 @@
+//! One stream: a RETR that publishes what arrives, and starts again at its offset when it is cut.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cache::block::BLOCK;
+use crate::deadline::Deadline;
+use crate::ftp::error::Error as FtpError;
+use crate::ftp::list::{EntryKind, RemoteEntry};
+use crate::ftp::query::Facts;
+use crate::ftp::time::Precision;
+use crate::ftp::transfer::Transfer;
+use crate::read::reader::{Reader, State};
+use crate::read::window::Window;
+use crate::remote::{Error, Kind, Lane, Lease, Remote, Revoke};
+
+/// How long a parked stream keeps its connection for a reader that has shown that it goes on.
+const PARKED: Duration = Duration::from_secs(3);
+/// The same for one that has not: its next read comes at once or somewhere else.
+const PARKED_UNSURE: Duration = Duration::from_millis(30);
+/// How long a busy stream holds a connection that others wait for.
+const TURN: Duration = Duration::from_millis(200);
+/// A stream that lasted longer is checked at its end: somebody may have written into the file meanwhile.
+const UNCHECKED: Duration = Duration::from_secs(1);
+/// Bound for stopping a transfer and for the last look at the file.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Published bytes that stay reachable through the stream.
+const RECENT: u64 = 1024 * 1024;
+/// The final reply of a transfer that is complete by its bytes is waited for no longer than this.
+const FINAL_REPLY: Duration = Duration::from_secs(10);
+
+/// The state of a stream, kept in its reader.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: u64,
+    /// Where it began.
+    pub(super) start: u64,
+    /// The next byte to be published.
+    pub(super) next: u64,
+    /// Fetch up to here.
+    want: u64,
+    pub(super) window: Window,
+    /// The published bytes of the block that is not full yet; they end at `next`.
+    filling: Vec<u8>,
+    /// Full blocks published last, each with its offset, oldest first.
+    recent: VecDeque<(u64, Arc<[u8]>)>,
+    /// Holds a connection and waits to be wanted.
+    pub(super) parked: bool,
+    pub(super) stop: bool,
+    /// Somebody else needs the connection.
+    revoked: bool,
+    pub(super) waiters: usize,
+    /// Why it ended, for those who wait.
+    pub(super) failure: Option<Error>,
+}
+
+impl Stream {
+    pub(super) fn new(id: u64, start: u64, largest_window: u64) -> Stream {
+        Stream {
+            id,
+            start,
+            next: start,
+            want: start,
+            window: Window::new(start, largest_window),
+            filling: Vec::new(),
+            recent: VecDeque::new(),
+            parked: false,
+            stop: false,
+            revoked: false,
+            waiters: 0,
+            failure: None,
+        }
+    }
+
+    /// Whether it ends without fetching more.
+    pub(super) fn stops(&self) -> bool {
+        self.stop || self.failure.is_some()
+    }
+
+    /// A reader wants, or has, the bytes of `offset..end`; true if there is more to fetch now.
+    pub(super) fn extend(&mut self, offset: u64, end: u64, size: u64) -> bool {
+        let want = self.window.read(offset, end, size);
+        let more = want > self.want;
+        self.want = self.want.max(want);
+        more
+    }
+
+    /// The block published last that holds `at`, and where in it.
+    pub(super) fn recent(&self, at: u64) -> Option<(&Arc<[u8]>, usize)> {
+        self.recent.iter().find_map(|(offset, bytes)| {
+            let from = usize::try_from(at.checked_sub(*offset)?).ok()?;
+            (from < bytes.len()).then_some((bytes, from))
+        })
+    }
+
+    /// The bytes from `at` on that belong to the block that is not full yet.
+    pub(super) fn filling(&self, at: u64) -> Option<&[u8]> {
+        let begin = self.next - self.filling.len() as u64;
+        let from = usize::try_from(at.checked_sub(begin)?).ok()?;
+        self.filling.get(from..).filter(|bytes| !bytes.is_empty())
+    }
+}
+
+/// How one transfer ended.
+enum End {
+    /// The end of the file was reached and confirmed.
+    Whole,
+    /// Nobody wants more.
+    Unwanted,
+    /// Others need the connection; there is more to fetch.
+    Yielded,
+    /// The file is not the version that was opened.
+    Changed(String),
+    /// It broke; what came before is good.
+    Broken(FtpError),
+}
+
+/// Runs a stream to its end.
+pub(super) fn run(reader: &Arc<Reader>, id: u64) {
+    let outcome = fetch(reader, id);
+    let mut state = reader.state.lock();
+    if let Some(Outcome::Changed(error)) = &outcome {
+        state.stale = Some(error.clone());
+    }
+    let leftover = state.stream(id).map(|stream| {
+        stream.failure = match outcome {
+            Some(Outcome::Changed(error) | Outcome::Failed(error)) => Some(error),
+            None => None,
+        };
+        let begin = stream.next - stream.filling.len() as u64;
+        (begin, std::mem::take(&mut stream.filling))
+    });
+    if let Some((begin, bytes)) = leftover.filter(|(_, bytes)| !bytes.is_empty() && state.stale.is_none()) {
+        reader.sources.blocks.insert(reader.version.id, begin, bytes.into());
+    }
+    // With a failure it stays until all who wait have seen it; who comes later starts another.
+    state.streams.retain(|stream| stream.id != id || (stream.failure.is_some() && stream.waiters > 0));
+    if state.stale.is_some() {
+        reader.sources.blocks.purge(reader.version.id);
+    }
+    drop(state);
+    reader.changed.notify_all();
+}
+
+/// Why a stream ended early.
+enum Outcome {
+    Changed(Error),
+    Failed(Error),
+}
+
+/// Fetches until nobody wants more; a cut transfer is gone on with at its offset.
+fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
+    let remote = &reader.sources.remote;
+    let mut attempt = 1;
+    loop {
+        let before = {
+            let mut state = reader.state.lock();
+            if state.closed || state.stale.is_some() {
+                return None;
+            }
+            let stream = state.stream(id)?;
+            if stream.stop || (stream.next >= stream.want && stream.waiters == 0) {
+                return None;
+            }
+            stream.next
+        };
+        let deadline = Deadline::after(reader.sources.patience);
+        let mut lease = match remote.lease("read", &reader.path, Lane::Data, deadline) {
+            Ok(lease) => lease,
+            Err(error) => return Some(Outcome::Failed(error)),
+        };
+        let fresh = lease.is_fresh();
+        let end = transfer(reader, id, &mut lease, before, deadline);
+        drop(lease);
+        let error = match end {
+            End::Whole | End::Unwanted => return None,
+            End::Yielded => {
+                attempt = 1;
+                continue;
+            }
+            End::Changed(cause) => {
+                log::info!("{} was changed on the server while it was read: {cause}", reader.path);
+                return Some(Outcome::Changed(remote.error(Kind::Changed, "read", &reader.path, cause)));
+            }
+            End::Broken(error) => error,
+        };
+        let progress = reader.state.lock().stream(id).is_some_and(|stream| stream.next > before);
+        if progress {
+            attempt = 1;
+        }
+        // A server that does not take REST is read from its start.
+        let restart_refused =
+            matches!(&error, FtpError::Refused { command, .. } if command.starts_with("REST"));
+        if restart_refused && remote.profile().rest() == crate::ftp::features::Capability::No {
+            let mut state = reader.state.lock();
+            let stream = state.stream(id)?;
+            (stream.start, stream.next) = (0, 0);
+            stream.filling.clear();
+            stream.recent.clear();
+            continue;
+        }
+        match Remote::pause_before_next(attempt, fresh, &error) {
+            Some(pause) => remote.pool().pause(pause, deadline),
+            None => {
+                let deadline = Deadline::after(reader.sources.patience);
+                return Some(Outcome::Failed(remote.explain_read(&reader.path, &error, deadline)));
+            }
+        }
+        attempt += 1;
+    }
+}
+
+/// One RETR from the stream's position on.
+fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadline: Deadline) -> End {
+    let path = reader.path.as_bytes();
+    let Some(session) = lease.session() else { return End::Broken(FtpError::Closed(None)) };
+    // The first transfer from the start needs no check: what it brings is of one version by itself.
+    let check = offset > 0 || id > 0;
+    let began = Instant::now();
+    let (mut transfer, facts) = match session.retrieve(path, offset, check, deadline) {
+        Ok(started) => started,
+        Err(error) => return End::Broken(error),
+    };
+    if let Some(cause) = facts.and_then(|facts| changed(reader, &facts)) {
+        let _ = transfer.abandon(Deadline::after(SETTLE));
+        return End::Changed(cause);
+    }
+    let size = reader.version.size;
+    let mut held = Vec::new();
+    let (data_end, received) = pump(reader, id, &mut transfer, &mut held);
+    match data_end {
+        DataEnd::Unwanted | DataEnd::Yielded => {
+            let _ = transfer.abandon(Deadline::after(SETTLE));
+            if matches!(data_end, DataEnd::Yielded) { End::Yielded } else { End::Unwanted }
+        }
+        DataEnd::Error(error) => {
+            // The last bytes of the file are not confirmed; they are fetched again.
+            drop(transfer);
+            End::Broken(error)
+        }
+        DataEnd::Longer => {
+            let _ = transfer.abandon(Deadline::after(SETTLE));
+            if offset == 0 && id == 0 {
+                // A growing file: all bytes came by one transfer, so they are of one file, up to the size
+                // that was listed. The next open sees the new size.
+                publish(reader, id, &held);
+                return End::Whole;
+            }
+            End::Changed(format!("it is longer than {size} bytes now"))
+        }
+        DataEnd::Eof => {
+            let finished = transfer.finish(Deadline::after(FINAL_REPLY));
+            let complete = offset + received == size;
+            match finished {
+                Err(error @ FtpError::Refused { .. }) => return End::Broken(error),
+                // The control connection may die of a long transfer (a firewall that forgot it); the bytes
+                // are all there.
+                Err(error) if !complete => return End::Broken(error),
+                _ => {}
+            }
+            if !complete || began.elapsed() > UNCHECKED {
+                let facts = lease.session().map(|s| s.facts(path, Deadline::after(SETTLE)));
+                if let Some(cause) = facts.and_then(Result::ok).and_then(|facts| changed(reader, &facts)) {
+                    return End::Changed(cause);
+                }
+            }
+            if !complete {
+                let reply = format!("the server sent {} of {size} bytes", offset + received);
+                return End::Broken(FtpError::Io {
+                    doing: "receiving data",
+                    source: Arc::new(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, reply)),
+                });
+            }
+            publish(reader, id, &held);
+            End::Whole
+        }
+    }
+}
+
+/// How the data of one transfer ended.
+enum DataEnd {
+    Eof,
+    Longer,
+    Unwanted,
+    Yielded,
+    Error(FtpError),
+}
+
+/// Moves bytes from the server into the stream. The last bytes of the file are put into `held` instead: they
+/// are published when the server has confirmed the transfer.
+fn pump(reader: &Arc<Reader>, id: u64, transfer: &mut Transfer<'_>, held: &mut Vec<u8>) -> (DataEnd, u64) {
+    let size = reader.version.size;
+    let mut chunk = vec![0; BLOCK];
+    let mut received = 0;
+    let mut first_byte = None;
+    loop {
+        let next = match ready(reader, id, first_byte) {
+            Ready::Fetch(next) => next + held.len() as u64,
+            Ready::Unwanted => return (DataEnd::Unwanted, received),
+            Ready::Yield => return (DataEnd::Yielded, received),
+        };
+        let n = match transfer.read(&mut chunk) {
+            Ok(0) => return (DataEnd::Eof, received),
+            Ok(n) => n,
+            Err(error) => return (DataEnd::Error(error), received),
+        };
+        first_byte.get_or_insert_with(Instant::now);
+        let left = usize::try_from(size - next).unwrap_or(usize::MAX);
+        let bytes = &chunk[..n.min(left)];
+        received += bytes.len() as u64;
+        if bytes.len() == left {
+            held.extend_from_slice(bytes);
+            if n > left {
+                return (DataEnd::Longer, received);
+            }
+        } else {
+            publish(reader, id, bytes);
+        }
+    }
+}
+
+/// Whether a stream goes on.
+enum Ready {
+    /// Yes, its next byte is this one.
+    Fetch(u64),
+    Unwanted,
+    Yield,
+}
+
+/// Waits, parked, until more is wanted.
+fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
+    let pool = reader.sources.remote.pool();
+    let mut state = reader.state.lock();
+    let mut parked = None;
+    let mut park_until = None;
+    let outcome = loop {
+        let gone = state.closed || state.stale.is_some();
+        let Some(stream) = state.stream(id) else { break Ready::Unwanted };
+        if gone || stream.stop {
+            break Ready::Unwanted;
+        }
+        if stream.next < stream.want {
+            let turn_over = first_byte.is_some_and(|at| at.elapsed() > TURN);
+            break if turn_over && pool.is_wanted() { Ready::Yield } else { Ready::Fetch(stream.next) };
+        }
+        if stream.next >= reader.version.size {
+            // Only the end of the data and the final reply are left.
+            break Ready::Fetch(stream.next);
+        }
+        let keep = if stream.window.is_sequential() { PARKED } else { PARKED_UNSURE };
+        let until = *park_until.get_or_insert_with(|| Instant::now() + keep);
+        if stream.revoked || Instant::now() >= until {
+            // Nobody may come to wait for a stream that ends.
+            stream.stop = true;
+            break Ready::Unwanted;
+        }
+        stream.parked = true;
+        if parked.is_none() {
+            let weak = Arc::downgrade(reader);
+            let revoke: Revoke = Arc::new(move || {
+                let Some(reader) = weak.upgrade() else { return };
+                if let Some(stream) = reader.state.lock().stream(id) {
+                    stream.revoked = true;
+                }
+                reader.changed.notify_all();
+            });
+            parked = Some(pool.park(revoke));
+        }
+        reader.changed.wait_until(&mut state, until);
+    };
+    if let Some(stream) = state.stream(id) {
+        stream.parked = false;
+        stream.revoked = false;
+    }
+    drop(parked);
+    outcome
+}
+
+/// Makes bytes visible to readers; full blocks go to the cache.
+fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
+    let mut state = reader.state.lock();
+    let State { streams, .. } = &mut *state;
+    let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else { return };
+    while !bytes.is_empty() {
+        let room = BLOCK - usize::try_from(stream.next % BLOCK as u64).unwrap_or(0);
+        let (now, later) = bytes.split_at(bytes.len().min(room));
+        stream.filling.extend_from_slice(now);
+        stream.next += now.len() as u64;
+        bytes = later;
+        if stream.next % BLOCK as u64 == 0 {
+            let begin = stream.next - stream.filling.len() as u64;
+            let block: Arc<[u8]> = std::mem::take(&mut stream.filling).into();
+            stream.filling.reserve(BLOCK);
+            reader.sources.blocks.insert(reader.version.id, begin, block.clone());
+            stream.recent.push_back((begin, block));
+            while stream.recent.front().is_some_and(|(begin, _)| begin + RECENT < stream.next) {
+                stream.recent.pop_front();
+            }
+        }
+    }
+    drop(state);
+    reader.changed.notify_all();
+}
+
+/// Compares the version that was opened with what the server tells now; says what differs.
+fn changed(reader: &Reader, facts: &Facts) -> Option<String> {
+    let entry = match facts {
+        Facts::Doubtful => return None,
+        Facts::Whole(entry) => entry.clone(),
+        Facts::File { size, modified } => RemoteEntry {
+            name: reader.path.file_name().into(),
+            kind: EntryKind::File,
+            size: Some(*size),
+            modified: *modified,
+            mode: None,
+            link_target: None,
+            unique: None,
+        },
+    };
+    if !reader.version.same_file_as(&entry) {
+        return Some("its size, time or identity differs".to_owned());
+    }
+    let told = entry.modified.filter(|modified| modified.precision == Precision::Second)?;
+    let mut state = reader.state.lock();
+    let exact = *state.exact.get_or_insert(told);
+    (exact.seconds != told.seconds).then(|| "its time differs".to_owned())
+}

@@ -1,0 +1,429 @@
+//! The connections of a mount, lent fairly.
+//!
+//! 1. A lease is one connection for one caller; leases never nest: nobody who holds one waits for another.
+//! 2. Where two or more connections are allowed, transfers leave one for metadata.
+//! 3. Who waits is served in the order of arrival, within the lanes.
+//! 4. A holder that does nothing at the moment (a parked stream) is asked to give its connection up when
+//!    somebody waits; a busy one can see that somebody waits and give way.
+//! 5. No lock is held while the network is used.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::deadline::Deadline;
+use crate::ftp::config::SessionConfig;
+use crate::ftp::profile::ServerProfile;
+use crate::ftp::session::{LoginError, Session};
+use crate::remote::breaker::Breaker;
+use crate::remote::limit::ConnectionLimit;
+
+/// An unused connection is closed after this time; servers drop them after 60 s to 15 min.
+const IDLE: Duration = Duration::from_secs(55);
+
+/// What a connection is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Short exchanges that somebody waits for: listings, facts.
+    Metadata,
+    /// File contents.
+    Data,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub enum Unavailable {
+    /// It cannot be had, for this reason.
+    Login(LoginError),
+    /// None became free in time; the last refusal, if one was seen.
+    Deadline(Option<LoginError>),
+    /// The mount is going down.
+    Closing,
+}
+
+/// Called when a parked connection is wanted. Must not block.
+pub type Revoke = Arc<dyn Fn() + Send + Sync>;
+
+/// The connections to one server.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    config: Arc<SessionConfig>,
+    profile: Arc<ServerProfile>,
+    state: Mutex<State>,
+    /// Anything in the state changed.
+    changed: Condvar,
+    /// How many callers wait.
+    waiting: AtomicUsize,
+}
+
+struct State {
+    idle: Vec<Idle>,
+    /// Connections that exist or are being made.
+    open: usize,
+    /// Leases of [`Lane::Data`].
+    data: usize,
+    limit: ConnectionLimit,
+    breaker: Breaker<LoginError>,
+    /// The last time that the server had no place for us, with none of ours open.
+    full: Option<(Instant, LoginError)>,
+    queue: VecDeque<(u64, Lane)>,
+    tickets: u64,
+    parked: VecDeque<(u64, Revoke)>,
+    /// Parked connections that were asked for and have not heard it yet.
+    revoked: usize,
+    closing: bool,
+}
+
+struct Idle {
+    session: Session,
+    since: Instant,
+}
+
+impl Pool {
+    /// A pool without connections; they are made when they are needed, `connections` at most.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(
+        config: Arc<SessionConfig>,
+        profile: Arc<ServerProfile>,
+        connections: usize,
+    ) -> std::io::Result<Pool> {
+        let state = State {
+            idle: Vec::new(),
+            open: 0,
+            data: 0,
+            limit: ConnectionLimit::new(connections),
+            breaker: Breaker::new(),
+            full: None,
+            queue: VecDeque::new(),
+            tickets: 0,
+            parked: VecDeque::new(),
+            revoked: 0,
+            closing: false,
+        };
+        let shared = Arc::new(Shared {
+            config,
+            profile,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+        });
+        let caretaker = shared.clone();
+        std::thread::Builder::new().name("pool".to_owned()).spawn(move || caretaker.care())?;
+        Ok(Pool(shared))
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    /// At once while the server is given up, else by `deadline`.
+    pub fn lease(&self, lane: Lane, deadline: Deadline) -> Result<Lease, Unavailable> {
+        let shared = &self.0;
+        let mut state = shared.state.lock();
+        state.tickets += 1;
+        let ticket = state.tickets;
+        state.queue.push_back((ticket, lane));
+        shared.waiting.store(state.queue.len(), Ordering::Relaxed);
+        let outcome = loop {
+            if state.closing {
+                break Err(Unavailable::Closing);
+            }
+            if let Some(error) = state.breaker.open() {
+                break Err(Unavailable::Login(error.clone()));
+            }
+            if deadline.passed() {
+                break Err(Unavailable::Deadline(state.full.as_ref().map(|(_, error)| error.clone())));
+            }
+            let now = Instant::now();
+            if state.next(now) == Some(ticket) {
+                // Out of the queue while a connection is made, so that others can be served meanwhile.
+                state.queue.retain(|&(waiting, _)| waiting != ticket);
+                shared.waiting.store(state.queue.len(), Ordering::Relaxed);
+                shared.changed.notify_all();
+                if let Some(session) = shared.take(&mut state, lane, deadline) {
+                    break Ok(session);
+                }
+                state.queue.push_front((ticket, lane));
+                shared.waiting.store(state.queue.len(), Ordering::Relaxed);
+                continue;
+            }
+            if state.queue.len() > state.revoked
+                && let Some((_, revoke)) = state.parked.pop_front()
+            {
+                state.revoked += 1;
+                MutexGuard::unlocked(&mut state, || revoke());
+                continue;
+            }
+            let retry = state.may_open_at(now).unwrap_or(deadline.instant());
+            shared.changed.wait_until(&mut state, deadline.instant().min(retry));
+        };
+        state.queue.retain(|&(waiting, _)| waiting != ticket);
+        shared.waiting.store(state.queue.len(), Ordering::Relaxed);
+        drop(state);
+        shared.changed.notify_all();
+        outcome.map(|(session, fresh)| Lease { pool: self.clone(), session: Some(session), lane, fresh })
+    }
+
+    /// Whether somebody waits for a connection.
+    pub fn is_wanted(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells that a lease is held and not used; `revoke` is called (once) when somebody waits for it.
+    /// The lease is in use again once the returned guard is dropped.
+    pub fn park(&self, revoke: Revoke) -> Parked<'_> {
+        let mut state = self.0.state.lock();
+        state.tickets += 1;
+        let id = state.tickets;
+        state.parked.push_back((id, revoke));
+        drop(state);
+        if self.is_wanted() {
+            self.0.changed.notify_all();
+        }
+        Parked { pool: self, id }
+    }
+
+    /// Waits `pause`, less if the deadline passes or the mount goes down.
+    pub fn pause(&self, pause: Duration, deadline: Deadline) {
+        let until = deadline.at_most(pause);
+        let mut state = self.0.state.lock();
+        while !state.closing && !until.passed() {
+            self.0.changed.wait_until(&mut state, until.instant());
+        }
+    }
+
+    /// Closes what is idle and refuses all who wait or come.
+    pub fn close(&self) {
+        let mut state = self.0.state.lock();
+        state.closing = true;
+        let idle = std::mem::take(&mut state.idle);
+        let parked = std::mem::take(&mut state.parked);
+        drop(state);
+        self.0.changed.notify_all();
+        for (_, revoke) in parked {
+            revoke();
+        }
+        for idle in idle {
+            idle.session.quit();
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.state.lock();
+        write!(f, "Pool({} open, {} idle, {} waiting)", state.open, state.idle.len(), state.queue.len())
+    }
+}
+
+impl State {
+    /// The ticket that may be served now.
+    fn next(&self, now: Instant) -> Option<u64> {
+        let allowed = self.limit.current(now);
+        let may_open = self.open < allowed && self.may_open_at(now).is_none();
+        if self.idle.is_empty() && !may_open {
+            return None;
+        }
+        let for_data = allowed.saturating_sub(1).max(1);
+        let serves = |lane| lane == Lane::Metadata || self.data < for_data;
+        self.queue.iter().find(|&&(_, lane)| serves(lane)).map(|&(ticket, _)| ticket)
+    }
+
+    /// When a connection may be tried again, after failures; `None` when now.
+    fn may_open_at(&self, now: Instant) -> Option<Instant> {
+        /// Pause between attempts while the server has no place for our only connection.
+        const FULL_PAUSE: Duration = Duration::from_millis(300);
+        let full = self.full.as_ref().filter(|_| self.open == 0).map(|(at, _)| *at + FULL_PAUSE);
+        let next = self.breaker.next_try().into_iter().chain(full).max();
+        next.filter(|&at| at > now)
+    }
+}
+
+impl Shared {
+    /// Gives an idle connection that is still good, or makes one. `None` when the caller has to look again.
+    fn take(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        lane: Lane,
+        deadline: Deadline,
+    ) -> Option<(Session, bool)> {
+        let is_data = usize::from(lane == Lane::Data);
+        while let Some(idle) = state.idle.pop() {
+            if idle.session.is_ready() {
+                state.data += is_data;
+                return Some((idle.session, false));
+            }
+            state.open -= 1;
+        }
+        let now = Instant::now();
+        if state.open >= state.limit.current(now) || state.may_open_at(now).is_some() {
+            return None;
+        }
+        state.open += 1;
+        let opened = MutexGuard::unlocked(state, || self.open_session(deadline));
+        match opened {
+            Ok(session) => {
+                self.note_success(state);
+                state.data += is_data;
+                Some((session, true))
+            }
+            Err(error) => {
+                state.open -= 1;
+                self.note_failure(state, now, error);
+                None
+            }
+        }
+    }
+
+    fn open_session(&self, deadline: Deadline) -> Result<Session, LoginError> {
+        Session::open(self.config.clone(), self.profile.clone(), deadline)
+    }
+
+    fn note_success(&self, state: &mut State) {
+        state.breaker.succeeded();
+        state.full = None;
+        let open = state.open;
+        state.limit.accepted(open, Instant::now());
+    }
+
+    fn note_failure(&self, state: &mut State, started: Instant, error: LoginError) {
+        let now = Instant::now();
+        match error {
+            LoginError::Full(_) if state.open > 0 => {
+                log::info!("{error}; going on with {} connections", state.open);
+                let others = state.open;
+                state.limit.refused(others, now);
+            }
+            LoginError::Full(_) => {
+                log::info!("{error}; trying again");
+                state.full = Some((now, error));
+            }
+            LoginError::Denied(_) => {
+                log::error!("{error}");
+                state.breaker.denied(now, error);
+            }
+            LoginError::Failed(_) => {
+                log::info!("no connection: {error}");
+                let was_open = state.breaker.open().is_some();
+                state.breaker.failed(started, now, error);
+                if let Some(error) = state.breaker.open().filter(|_| !was_open) {
+                    log::warn!("the server cannot be reached, operations fail until it can: {error}");
+                }
+            }
+        }
+    }
+
+    /// The life of the caretaker: closes what is idle for long, probes a server that was given up.
+    fn care(&self) {
+        let mut state = self.state.lock();
+        while !state.closing {
+            let now = Instant::now();
+            let expired = state.idle.extract_if(.., |idle| now >= idle.since + IDLE).collect::<Vec<_>>();
+            if !expired.is_empty() {
+                state.open -= expired.len();
+                MutexGuard::unlocked(&mut state, || expired.into_iter().for_each(|i| i.session.quit()));
+                continue;
+            }
+            let probe_at = state.breaker.open().is_some().then(|| state.breaker.next_try()).flatten();
+            if probe_at.is_some_and(|at| now >= at) {
+                state.open += 1;
+                let opened = MutexGuard::unlocked(&mut state, || self.open_session(Deadline::after(IDLE)));
+                match opened {
+                    Ok(session) => {
+                        log::warn!("the server can be reached again");
+                        self.note_success(&mut state);
+                        state.idle.push(Idle { session, since: Instant::now() });
+                        self.changed.notify_all();
+                    }
+                    Err(LoginError::Full(error)) => {
+                        // It is there; who comes next waits for a place.
+                        state.open -= 1;
+                        state.breaker.succeeded();
+                        self.note_failure(&mut state, now, LoginError::Full(error));
+                        self.changed.notify_all();
+                    }
+                    Err(error) => {
+                        state.open -= 1;
+                        self.note_failure(&mut state, now, error);
+                    }
+                }
+                continue;
+            }
+            let expiry = state.idle.iter().map(|idle| idle.since + IDLE).min();
+            match expiry.into_iter().chain(probe_at).min() {
+                Some(at) => {
+                    self.changed.wait_until(&mut state, at);
+                }
+                None => self.changed.wait(&mut state),
+            }
+        }
+    }
+}
+
+/// One connection, lent. Given back when dropped; closed instead when it is broken or out of step.
+pub struct Lease {
+    pool: Pool,
+    session: Option<Session>,
+    lane: Lane,
+    fresh: bool,
+}
+
+impl Lease {
+    /// Whether the connection was made for this lease. One that was not may have died unseen.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// The session; `None` never happens before the lease is dropped.
+    pub fn session(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        let ready = session.is_ready();
+        let mut state = self.pool.0.state.lock();
+        if self.lane == Lane::Data {
+            state.data -= 1;
+        }
+        let closed = if ready && !state.closing {
+            state.idle.push(Idle { session, since: Instant::now() });
+            None
+        } else {
+            state.open -= 1;
+            Some(session)
+        };
+        drop(state);
+        self.pool.0.changed.notify_all();
+        if let Some(session) = closed {
+            session.quit();
+        }
+    }
+}
+
+/// While it lives, the lease of its owner may be asked for; see [`Pool::park`].
+pub struct Parked<'a> {
+    pool: &'a Pool,
+    id: u64,
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.0.state.lock();
+        let before = state.parked.len();
+        state.parked.retain(|(id, _)| *id != self.id);
+        if state.parked.len() == before {
+            // It was asked for, and has heard it: it gives way now, or is busy again and can be asked anew.
+            state.revoked = state.revoked.saturating_sub(1);
+        }
+    }
+}

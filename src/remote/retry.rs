@@ -1,0 +1,62 @@
+//! Which failed attempts are worth another one, and when. Pure.
+
+use std::time::Duration;
+
+use crate::ftp::error::Error;
+
+/// Attempts at one verb, the first included. All verbs of the reading side may be repeated.
+const ATTEMPTS: u32 = 4;
+
+/// How long to wait before the next attempt; `None` when another would change nothing. `attempt` counts from
+/// 1; `fresh` tells whether the connection was made for this attempt.
+pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Option<Duration> {
+    if attempt >= ATTEMPTS {
+        return None;
+    }
+    let backoff = Duration::from_millis(150) * 2_u32.pow(attempt - 1);
+    match error {
+        Error::BadArgument(_) | Error::Listing(_) => None,
+        Error::Refused { reply, .. } if reply.says("no such file") || reply.says("permission denied") => None,
+        // 5xx is final (RFC 959 s.4.2.1), but for the texts of servers that mean "not now".
+        Error::Refused { reply, .. }
+            if reply.is_transient() || reply.says("broken pipe") || reply.says("timed out") =>
+        {
+            Some(backoff)
+        }
+        Error::Refused { .. } => None,
+        // The server, or a box on the way, had dropped the idle connection: nothing is wrong with the server.
+        Error::Io { .. } | Error::Closed(_) if !fresh => Some(Duration::ZERO),
+        Error::Io { .. } | Error::Closed(_) | Error::Deadline { .. } => Some(backoff),
+        Error::Misbehaved(_) => (attempt == 1).then_some(backoff),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::reply::ReplyParser;
+
+    fn refused(text: &str) -> Error {
+        let reply = ReplyParser::default().push(text.as_bytes()).unwrap().1.unwrap();
+        Error::Refused { command: "RETR x".into(), reply }
+    }
+
+    #[test]
+    fn final_answers_are_not_asked_for_again() {
+        for text in ["550 No.\r\n", "500 what\r\n", "450 x: No such file or directory\r\n"] {
+            assert_eq!(pause_before_next(1, true, &refused(text)), None, "{text}");
+        }
+        assert_eq!(pause_before_next(1, true, &Error::BadArgument("x")), None);
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_but_not_for_ever() {
+        for error in
+            [refused("426 aborted\r\n"), refused("550 Connection timed out\r\n"), Error::Closed(None)]
+        {
+            assert!(pause_before_next(1, true, &error).is_some(), "{error}");
+            assert_eq!(pause_before_next(ATTEMPTS, true, &error), None);
+        }
+        assert_eq!(pause_before_next(1, false, &Error::Closed(None)), Some(Duration::ZERO));
+    }
+}

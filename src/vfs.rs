@@ -1,0 +1,272 @@
+//! The file system in POSIX words: names to inodes, attributes, links, errors. Knows neither FUSE nor FTP.
+//!
+//! Every operation takes a [`Patience`]: with `CachedOnly` it answers from memory or says
+//! [`Error::WouldBlock`] and can be asked again; with `Until` it may wait for the server that long.
+//! The root's attributes and [`FileSystem::statfs`] never wait. Lock order: inode table, then handles, then
+//! the caches' own; none is held while the server is asked.
+
+mod attr;
+mod directory;
+mod error;
+mod file;
+mod handle;
+mod inode;
+mod invalidation;
+mod links;
+mod xattr;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use parking_lot::Mutex;
+
+use crate::cache::{Answer, BlockCache, DirectoryCache, EntryRef, Versions};
+use crate::ftp::list::{EntryKind, RemoteEntry};
+use crate::read::Patience;
+use crate::remote::{Name, RemotePath};
+
+pub use attr::{Attr, Facts, Ownership};
+pub use directory::{DirItem, OpenedDir};
+pub use error::Error;
+pub use file::{OpenedFile, Pages, Seek};
+pub use handle::{FileSource, OpenFile};
+pub use inode::ROOT;
+pub use invalidation::{Invalidation, Scope};
+pub use links::LinkPolicy;
+
+use handle::Handles;
+use inode::{Place, Seen, Table};
+use invalidation::Invalidations;
+
+/// What the user decides about the file system.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Owner and modes.
+    pub ownership: Ownership,
+    /// Symbolic links.
+    pub links: LinkPolicy,
+    /// Open trusts attributes younger than this and checks older ones.
+    pub attr_timeout: Duration,
+}
+
+/// One mounted tree.
+pub struct FileSystem {
+    config: Config,
+    directories: Arc<DirectoryCache>,
+    blocks: Arc<BlockCache>,
+    versions: Versions,
+    files: Arc<dyn FileSource>,
+    table: Mutex<Table>,
+    handles: Handles,
+    invalidations: Invalidations,
+}
+
+/// An answer and for how long it may be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timed<T> {
+    /// The answer.
+    pub value: T,
+    /// What is left of its freshness; zero where it is gone.
+    pub ttl: Duration,
+}
+
+/// What statfs(2) shows. FTP has no general way to ask, so it is a plain large size that stops no program
+/// and that nobody takes for a real disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in a block.
+    pub block_size: u32,
+    /// Blocks in all; all are shown as free.
+    pub blocks: u64,
+    /// Longest name in bytes.
+    pub name_max: u32,
+}
+
+/// 1 TiB in blocks of 4 KiB, names of 255 bytes.
+const SPACE: Space = Space { block_size: 4096, blocks: 1 << 28, name_max: 255 };
+
+/// R_OK, W_OK and X_OK of access(2).
+const ACCESS_READ: i32 = 4;
+const ACCESS_WRITE: i32 = 2;
+const ACCESS_EXECUTE: i32 = 1;
+
+impl FileSystem {
+    /// A file system over the caches and `files`, and the news that it has for the kernel. Who drains
+    /// them must do so outside of request handlers; dropping the receiver is allowed.
+    pub fn new(
+        directories: Arc<DirectoryCache>,
+        blocks: Arc<BlockCache>,
+        files: Arc<dyn FileSource>,
+        config: Config,
+    ) -> (FileSystem, Receiver<Invalidation>) {
+        let (invalidations, news) = Invalidations::new();
+        let table = Mutex::new(Table::new(directories.base().clone()));
+        let (versions, handles) = Default::default();
+        (FileSystem { config, directories, blocks, versions, files, table, handles, invalidations }, news)
+    }
+
+    /// Finds `name` in the directory `parent`. A found entry counts as one lookup, to be given back by
+    /// [`FileSystem::forget`]; `None` is the knowledge that there is none.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], [`Error::Stale`], and those of asking the server.
+    pub fn lookup(&self, parent: u64, name: &[u8], patience: Patience) -> Result<Timed<Option<Attr>>, Error> {
+        let name = Name::new(name)?;
+        let dir = self.table.lock().path(parent)?;
+        let now = Instant::now();
+        let answer = self.ask(&dir, &name, patience, now)?;
+        match answer.entry {
+            Some(entry) if self.is_shown(&entry) => {
+                let seen = self.observe(parent, &name, &entry, answer.learned, 1)?;
+                Ok(self.timed(Some(self.attr(&seen)), seen.learned, now))
+            }
+            _ => Ok(self.timed(None, answer.learned, now)),
+        }
+    }
+
+    /// Takes back `lookups` lookups of an inode.
+    pub fn forget(&self, ino: u64, lookups: u64) {
+        self.table.lock().forget(ino, lookups);
+    }
+
+    /// The attributes of an inode. Those of the root never wait.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if its name is gone, [`Error::Stale`] if it is another kind now, and those of
+    /// asking the server.
+    pub fn getattr(&self, ino: u64, patience: Patience) -> Result<Timed<Attr>, Error> {
+        let now = Instant::now();
+        let place = self.table.lock().place(ino)?;
+        let known = self.table.lock().facts(ino);
+        let Place::Entry { dir, name } = place else {
+            let unknown = Facts { kind: EntryKind::Directory, size: None, modified: None, mode: None };
+            let facts = known.map_or(unknown, |(facts, _)| facts);
+            return Ok(self.timed(self.config.ownership.attr(ino, &facts), now, now));
+        };
+        let (facts, learned) = match known {
+            Some((facts, at)) if now.saturating_duration_since(at) < self.directories.timeout() => {
+                (facts, at)
+            }
+            _ => {
+                let answer = self.ask(&dir, &name, patience, now)?;
+                let (_, seen) = self.observe_inode(ino, &name, &answer)?;
+                (seen.facts, seen.learned)
+            }
+        };
+        self.table.lock().tell(ino, facts);
+        Ok(self.timed(self.config.ownership.attr(ino, &facts), learned, now))
+    }
+
+    /// The target of a symbolic link, as [`LinkPolicy`] wants it shown.
+    ///
+    /// # Errors
+    /// [`Error::NotALink`], [`Error::LinkLeaves`], [`Error::NoTarget`], and those of asking the server.
+    pub fn readlink(&self, ino: u64, patience: Patience) -> Result<Vec<u8>, Error> {
+        let Place::Entry { dir, name } = self.table.lock().place(ino)? else { return Err(Error::NotALink) };
+        let now = Instant::now();
+        let (entry, _) = self.observe_inode(ino, &name, &self.ask(&dir, &name, patience, now)?)?;
+        if entry.kind != EntryKind::Symlink {
+            return Err(Error::NotALink);
+        }
+        let target = match (&entry.link_target, patience) {
+            (Some(target), _) => Some(target.clone()),
+            (None, Patience::CachedOnly) => {
+                self.directories.cached_target(&dir, &name, now).ok_or(Error::WouldBlock)?
+            }
+            (None, Patience::Until(deadline)) => self.directories.target(&dir, &name, deadline, now)?,
+        };
+        let target = target.ok_or(Error::NoTarget)?;
+        match self.config.links {
+            LinkPolicy::Contain | LinkPolicy::Hide => {
+                links::contained(&target, &dir, self.directories.base())
+            }
+            LinkPolicy::Raw => links::raw(&target),
+        }
+    }
+
+    /// Whether `mask` (R_OK, W_OK, X_OK of access(2)) is allowed to anybody at all. Who may do what is the
+    /// server's decision, or the kernel's with `default_permissions`.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Denied`], and those of [`FileSystem::getattr`].
+    pub fn access(&self, ino: u64, mask: i32, patience: Patience) -> Result<(), Error> {
+        if mask & ACCESS_WRITE != 0 {
+            return Err(Error::ReadOnly);
+        }
+        let attr = self.getattr(ino, patience)?.value;
+        let forbids = |asked: i32, bits: u16| mask & asked != 0 && attr.mode & bits == 0;
+        if forbids(ACCESS_READ, 0o444) || forbids(ACCESS_EXECUTE, 0o111) {
+            return Err(Error::Denied);
+        }
+        Ok(())
+    }
+
+    /// The space of the file system, from memory.
+    pub fn statfs(&self) -> Space {
+        SPACE
+    }
+
+    /// The path of an inode on the server, as long as it has one. For messages.
+    pub fn path(&self, ino: u64) -> Option<RemotePath> {
+        self.table.lock().path(ino).ok()
+    }
+
+    /// What memory, or with patience the server, knows of `name` in `dir`.
+    fn ask(&self, dir: &RemotePath, name: &Name, patience: Patience, now: Instant) -> Result<Answer, Error> {
+        match patience {
+            Patience::CachedOnly => self.directories.cached(dir, name, now).ok_or(Error::WouldBlock),
+            Patience::Until(deadline) => Ok(self.directories.lookup(dir, name, deadline, now)?),
+        }
+    }
+
+    /// Notes what the server told of the name of `ino`, which must still be what it was.
+    fn observe_inode(&self, ino: u64, name: &Name, answer: &Answer) -> Result<(EntryRef, Seen), Error> {
+        let entry = answer.entry.as_ref().filter(|entry| self.is_shown(entry)).ok_or(Error::NotFound)?;
+        let parent = self.table.lock().parent(ino);
+        let seen = self.observe(parent, name, entry, answer.learned, 0)?;
+        if seen.ino != ino {
+            self.forget(seen.ino, 0);
+            return Err(Error::Stale);
+        }
+        Ok((entry.clone(), seen))
+    }
+
+    /// Notes what the server told of a name and tells the kernel if it believes otherwise.
+    fn observe(
+        &self,
+        parent: u64,
+        name: &Name,
+        entry: &RemoteEntry,
+        learned: Instant,
+        lookups: u64,
+    ) -> Result<Seen, Error> {
+        let seen = self.table.lock().observe(parent, name, entry, learned, lookups)?;
+        if seen.outdated {
+            self.invalidations.everything(seen.ino);
+        }
+        Ok(seen)
+    }
+
+    fn attr(&self, seen: &Seen) -> Attr {
+        self.config.ownership.attr(seen.ino, &seen.facts)
+    }
+
+    fn is_shown(&self, entry: &RemoteEntry) -> bool {
+        entry.kind != EntryKind::Symlink || self.config.links != LinkPolicy::Hide
+    }
+
+    fn timed<T>(&self, value: T, learned: Instant, now: Instant) -> Timed<T> {
+        let age = now.saturating_duration_since(learned);
+        Timed { value, ttl: self.directories.timeout().saturating_sub(age) }
+    }
+}
+
+impl std::fmt::Debug for FileSystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileSystem").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
