@@ -64,7 +64,7 @@ printf '\n$ ftpfs %s %s\n' "$URL" "$MOUNT"
 "$TARGET/release/ftpfs" "$URL" "$MOUNT"
 show 'ls -l'
 show 'cat poems/ozymandias.txt'
-show 'find . -type f -size -1M'
+show 'find . -type f | sort'
 show 'grep -rn error logs'
 show 'tail -c 16 big.bin | od -An -tx1'
 show 'df -hT .'

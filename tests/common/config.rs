@@ -72,14 +72,14 @@ pub(crate) fn prepare(
             )
         }
         Kind::PureFtpd => {
-            // Anonymous is the system's user `ftp`; the tests' user is a virtual one.
+            // Anonymous is the system's user `ftp`, who may read dot files by -z; the tests' user is a virtual one.
             write("passwd", passwd(root, "x"));
             write("users", format!("{USER}:{HASH}:{UID}:{UID}::{root}/./::::::::::::\n"));
             let family = if ip.is_ipv6() { "-6" } else { "-4" };
             let minutes = idle.div_ceil(60);
             format!(
                 "{} && {installed}/root/usr/bin/pure-pw mkdb {run_dir}/users.pdb -f {run_dir}/users && \
-                 {installed}/root/usr/sbin/pure-ftpd {family} -S {ip},{port} -A -H -c {most} -C {most} \
+                 {installed}/root/usr/sbin/pure-ftpd {family} -S {ip},{port} -A -H -z -c {most} -C {most} \
                  -l puredb:{run_dir}/users.pdb -u 1 -L 200000:64 -I {minutes}",
                 bind(run_dir, &[("passwd", "/etc/passwd")])
             )

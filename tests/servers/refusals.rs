@@ -20,10 +20,10 @@ fn a_mount_that_fails_says_why_without_the_password(kind: Kind) {
     let server = Server::start(kind, served.path(), &Options::default());
     let address = server.address();
     let dir = fresh_dir("mount-");
-    // Each with a word that tells what is wrong: who was refused, where nobody is, what does not exist.
+    // Each with a word that tells what is wrong: that the login was refused, where nobody is, what does not exist.
     let cases = [
-        (format!("ftp://{USER}:wr0ng-{PASSWORD}@{address}/"), USER),
-        (format!("ftp://nobody-here:wr0ng-{PASSWORD}@{address}/"), "nobody-here"),
+        (format!("ftp://{USER}:wr0ng-{PASSWORD}@{address}/"), "login"),
+        (format!("ftp://nobody-here:wr0ng-{PASSWORD}@{address}/"), "login"),
         (format!("ftp://{USER}:{PASSWORD}@127.0.0.1:1/"), "127.0.0.1"),
         (format!("ftp://{USER}:{PASSWORD}@no-such-host.invalid/"), "no-such-host.invalid"),
         (format!("ftp://{USER}:{PASSWORD}@{address}/no/such/dir"), "/no/such/dir"),
