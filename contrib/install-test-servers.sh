@@ -1,0 +1,78 @@
+#!/bin/bash
+# Installs the four real FTP servers that the tests run against. Debian 12, as root.
+#
+#   contrib/install-test-servers.sh [DIR]        DIR: target/test-servers unless given
+#
+# vsftpd comes as a package. proftpd and pure-ftpd conflict with it as packages, so these are only unpacked
+# into DIR; pyftpdlib goes into a virtual environment there. No service is started, stopped or configured, and
+# no account is made: the tests start their own servers, on loopback addresses of their own, with their own
+# password file bound over the system's in a private mount namespace.
+# Running it again is quick and harmless.
+set -euo pipefail
+# shellcheck source=contrib/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+VERSION=1
+PYFTPDLIB=2.2.0
+UNPACKED=(proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common)
+LIBRARIES=(libhiredis0.14 libmemcached11 libmemcachedutil2 libpcre2-posix3 libsodium23 libmariadb3 libpq5 libidn2-0)
+
+mkdir -p "${1:-$ROOT/target/test-servers}"
+DIR=$(cd "${1:-$ROOT/target/test-servers}" && pwd)
+STAMP="$DIR/.installed-$VERSION-$PYFTPDLIB"
+
+# On a machine where installing a package starts its service, vsftpd would take port 21.
+install_vsftpd() {
+  if is_installed vsftpd; then return 0; fi
+  local policy=/usr/sbin/policy-rc.d
+  if [ -e $policy ] || [ -L $policy ]; then
+    install_packages vsftpd
+  else
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    install_packages vsftpd
+    rm -f $policy
+    trap - EXIT
+    # It must not start at the next boot either: it is here for the tests alone.
+    if command -v systemctl >/dev/null; then systemctl disable vsftpd >/dev/null 2>&1 || true; fi
+  fi
+}
+
+unpack_servers() {
+  local downloads="$DIR/packages" package
+  rm -rf "$downloads" "$DIR/root"
+  mkdir -p "$downloads"
+  # apt-get downloads as user _apt, which may be unable to reach DIR; then it goes on as root, with a warning.
+  (cd "$downloads" && retry apt-get download -qq "${UNPACKED[@]}" 2> >(grep -v 'unsandboxed' >&2)) ||
+    die "cannot download ${UNPACKED[*]}"
+  for package in "$downloads"/*.deb; do
+    dpkg -x "$package" "$DIR/root"
+  done
+}
+
+check_libraries() {
+  local file missing
+  for file in "$DIR"/root/usr/sbin/{proftpd,pure-ftpd} "$DIR"/root/usr/bin/pure-pw; do
+    missing=$(ldd "$file" | grep 'not found' || true)
+    if [ -n "$missing" ]; then die "$file lacks libraries: $missing"; fi
+  done
+}
+
+[ "$(id -u)" = 0 ] || die "run as root: it installs packages"
+if [ -e "$STAMP" ] && [ -x /usr/sbin/vsftpd ]; then
+  say "test servers are in $DIR"
+  exit 0
+fi
+
+install_packages fuse3 util-linux openssl python3-venv ca-certificates "${LIBRARIES[@]}"
+install_vsftpd
+apt_update
+say "unpacking ${UNPACKED[*]}"
+unpack_servers
+check_libraries
+say "installing pyftpdlib $PYFTPDLIB"
+if [ ! -x "$DIR/venv/bin/python3" ]; then python3 -m venv "$DIR/venv"; fi
+retry "$DIR/venv/bin/pip" install -q --disable-pip-version-check "pyftpdlib==$PYFTPDLIB" || die "cannot install pyftpdlib"
+touch "$STAMP"
+say "test servers are in $DIR"

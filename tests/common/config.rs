@@ -1,0 +1,157 @@
+//! The configuration of each kind of server: one root for the tests' user and for anonymous.
+//!
+//! A server runs in a mount namespace of its own, with its own password file bound over the system's, so that
+//! its users exist nowhere else and servers with different roots run side by side.
+
+use std::fs;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::server::{Kind, Options};
+use super::{UID, USER, servers_dir};
+
+/// crypt(3) of [`super::PASSWORD`].
+const HASH: &str =
+    "$6$ftpfstest$krTYuyAdaHrHm2Zf.EqoDr0igWvasFTXcLQCXqLbM2OELX.vlyJeeF88pPkY7ggEc7Igk4MWe4uYiKvZpSlp70";
+
+/// Writes the files that the server needs into `run` and returns the shell script that runs the server.
+pub(crate) fn prepare(
+    kind: Kind,
+    root: &Path,
+    address: SocketAddr,
+    options: &Options,
+    log: &str,
+    run: &Path,
+) -> String {
+    let root = root.to_str().unwrap();
+    let write = |name: &str, text: String| fs::write(run.join(name), text).unwrap();
+    let run_dir = run.to_str().unwrap();
+    let installed = servers_dir();
+    let installed = installed.to_str().unwrap();
+    let (ip, port, idle) = (address.ip(), address.port(), options.idle.as_secs());
+    let most = options.max_clients.unwrap_or(200);
+    match kind {
+        Kind::Vsftpd => {
+            write("passwd", passwd(root, "x"));
+            write("shadow", format!("root:*:19000::::::\n{USER}:{HASH}:19000:0:99999:7:::\n"));
+            write(
+                "pam",
+                "auth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
+                    .into(),
+            );
+            let listen = match ip {
+                IpAddr::V4(ip) => format!("listen=YES\nlisten_address={ip}"),
+                IpAddr::V6(ip) => format!("listen_ipv6=YES\nlisten_address6={ip}"),
+            };
+            write("conf", vsftpd(&listen, port, root, most, idle));
+            fs::create_dir_all(run.join("empty")).unwrap();
+            // vsftpd chroots its unprivileged half into a directory that is named in its configuration.
+            format!(
+                "{} && /usr/sbin/vsftpd {run_dir}/conf -osecure_chroot_dir={run_dir}/empty",
+                bind(
+                    run_dir,
+                    &[("passwd", "/etc/passwd"), ("shadow", "/etc/shadow"), ("pam", "/etc/pam.d/vsftpd")]
+                )
+            )
+        }
+        Kind::Proftpd => {
+            write("passwd", passwd(root, "x"));
+            write("group", format!("root:x:0:\nftp:x:{UID}:\n"));
+            write(
+                "users",
+                format!(
+                    "{USER}:{HASH}:{UID}:{UID}::{root}:/bin/false\nftp:!:{UID}:{UID}::{root}:/bin/false\n"
+                ),
+            );
+            fs::set_permissions(run.join("users"), private()).unwrap();
+            write("conf", proftpd(ip, port, root, most, idle, run_dir));
+            format!(
+                "{} && {installed}/root/usr/sbin/proftpd -n -c {run_dir}/conf",
+                bind(run_dir, &[("passwd", "/etc/passwd"), ("group", "/etc/group")])
+            )
+        }
+        Kind::PureFtpd => {
+            // Anonymous is the system's user `ftp`, who may read dot files by -z; the tests' user is a virtual one.
+            write("passwd", passwd(root, "x"));
+            write("users", format!("{USER}:{HASH}:{UID}:{UID}::{root}/./::::::::::::\n"));
+            let family = if ip.is_ipv6() { "-6" } else { "-4" };
+            let minutes = idle.div_ceil(60);
+            format!(
+                "{} && {installed}/root/usr/bin/pure-pw mkdb {run_dir}/users.pdb -f {run_dir}/users && \
+                 {installed}/root/usr/sbin/pure-ftpd {family} -S {ip},{port} -A -H -z -c {most} -C {most} \
+                 -l puredb:{run_dir}/users.pdb -u 1 -L 200000:64 -I {minutes}",
+                bind(run_dir, &[("passwd", "/etc/passwd")])
+            )
+        }
+        Kind::Pyftpdlib => {
+            write("server.py", pyftpdlib(ip, port, root, options.max_clients.unwrap_or(0), idle));
+            format!("{installed}/venv/bin/python3 {run_dir}/server.py 2>>{log}")
+        }
+    }
+}
+
+fn private() -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o600)
+}
+
+fn passwd(root: &str, password: &str) -> String {
+    format!(
+        "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n\
+         ftp:*:{UID}:{UID}::{root}:/bin/sh\n{USER}:{password}:{UID}:{UID}::{root}:/bin/sh\n"
+    )
+}
+
+/// Shell commands that bind files of the run directory over the system's.
+fn bind(run: &str, files: &[(&str, &str)]) -> String {
+    let one = |(name, target): &(&str, &str)| format!("mount --bind {run}/{name} {target}");
+    files.iter().map(one).collect::<Vec<_>>().join(" && ")
+}
+
+fn vsftpd(listen: &str, port: u16, root: &str, most: u32, idle: u64) -> String {
+    format!(
+        "{listen}\nlisten_port={port}\nbackground=NO\nlocal_enable=YES\nanonymous_enable=YES\nftp_username=ftp\n\
+         anon_root={root}\nanon_world_readable_only=NO\nno_anon_password=YES\nwrite_enable=YES\n\
+         seccomp_sandbox=NO\npam_service_name=vsftpd\nchroot_local_user=YES\nallow_writeable_chroot=YES\n\
+         local_root={root}\nconnect_from_port_20=YES\nmax_clients={most}\nutf8_filesystem=YES\n\
+         idle_session_timeout={idle}\n"
+    )
+}
+
+fn proftpd(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, run: &str) -> String {
+    format!(
+        "ServerName test\nServerType standalone\nPort {port}\nDefaultAddress {ip}\nSocketBindTight on\nUseIPv6 on\n\
+         User ftp\nGroup ftp\nPidFile {run}/pid\nScoreboardFile {run}/score\nScoreboardMutex {run}/mutex\n\
+         DelayTable none\nDefaultRoot {root}\nRequireValidShell off\nAuthOrder mod_auth_file.c\n\
+         AuthUserFile {run}/users\nUseReverseDNS off\nWtmpLog off\nTransferLog none\nMaxInstances 200\n\
+         MaxClients {most}\nTimeoutIdle {idle}\nTimeoutNoTransfer 0\n\
+         <Anonymous {root}>\n User ftp\n Group ftp\n UserAlias anonymous ftp\n RequireValidShell off\n \
+         MaxClients {most}\n <Limit WRITE>\n  DenyAll\n </Limit>\n</Anonymous>\n"
+    )
+}
+
+/// Port and directories need root, the rest of the server's life does not.
+///
+/// A thread for each session: with one event loop for all, pyftpdlib 2.2.0 on Python 3.11 at times never answers EPRT
+/// when several sessions use active mode at once, although the data connection stands (seen with a bare client, 3 of
+/// 4 sessions within 150 transfers; with threads none).
+fn pyftpdlib(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64) -> String {
+    format!(
+        "import os\n\
+         from pyftpdlib.authorizers import DummyAuthorizer\n\
+         from pyftpdlib.handlers import FTPHandler\n\
+         from pyftpdlib.servers import ThreadedFTPServer\n\
+         authorizer = DummyAuthorizer()\n\
+         authorizer.add_user('{USER}', '{password}', '{root}', perm='elradfmwMT')\n\
+         authorizer.add_anonymous('{root}')\n\
+         FTPHandler.authorizer = authorizer\n\
+         FTPHandler.timeout = {idle}\n\
+         server = ThreadedFTPServer(('{ip}', {port}), FTPHandler)\n\
+         server.max_cons_per_ip = {most}\n\
+         os.setgroups([])\n\
+         os.setgid({UID})\n\
+         os.setuid({UID})\n\
+         server.serve_forever()\n",
+        password = super::PASSWORD
+    )
+}

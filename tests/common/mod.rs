@@ -1,0 +1,48 @@
+//! What the integration tests share: real servers, real mounts, trees of files, and time bounds on everything.
+//!
+//! Needs root, /dev/fuse, and the servers of `contrib/install-test-servers.sh`. Nothing here is skipped when
+//! something is missing: it fails and says what to do.
+
+pub(crate) mod bounded;
+pub(crate) mod compare;
+pub(crate) mod config;
+pub(crate) mod content;
+pub(crate) mod mount;
+pub(crate) mod process;
+pub(crate) mod server;
+pub(crate) mod trace;
+pub(crate) mod tree;
+
+use std::path::{Path, PathBuf};
+
+/// Where test data lives: a path that a server's unprivileged user can reach, unlike a home directory.
+pub(crate) const STATE: &str = "/var/lib/ftpfs-test";
+
+/// Owner of the test data, and the user that the servers run as. In no password file but the tests' own.
+pub(crate) const UID: u32 = 60990;
+
+/// The tests' user on every server, and its password.
+pub(crate) const USER: &str = "tester";
+pub(crate) const PASSWORD: &str = "correct-horse";
+
+/// A fresh directory below [`STATE`], removed when dropped.
+pub(crate) fn fresh_dir(prefix: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(STATE).expect("the tests need root: cannot make /var/lib/ftpfs-test");
+    let dir =
+        tempfile::Builder::new().prefix(prefix).tempdir_in(STATE).expect("cannot make a test directory");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// Where `contrib/install-test-servers.sh` put the servers.
+pub(crate) fn servers_dir() -> PathBuf {
+    let dir = std::env::var_os("FTPFS_TEST_SERVERS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-servers"), PathBuf::from);
+    assert!(
+        dir.join("root/usr/sbin/proftpd").exists(),
+        "no test servers in {}: run contrib/install-test-servers.sh as root",
+        dir.display()
+    );
+    dir
+}

@@ -1,0 +1,144 @@
+//! A real mount by the real program, unmounted when dropped whatever happened.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::bounded::{eventually, output};
+use super::trace::{self, Line};
+use super::{fresh_dir, process};
+
+/// Nothing of the user's own settings: no netrc, no log filter.
+const ENVIRONMENT: [(&str, &str); 3] = [("HOME", "/nonexistent"), ("RUST_LOG", ""), ("LC_ALL", "C")];
+
+/// A mount, with the program in the foreground.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    child: Child,
+    dir: PathBuf,
+    run: TempDir,
+}
+
+impl Mount {
+    /// Mounts `url` with these `-o` options and waits until the mount is usable.
+    pub(crate) fn start(url: &str, options: &[&str]) -> Mount {
+        assert!(Path::new("/dev/fuse").exists(), "the tests need /dev/fuse");
+        let run = fresh_dir("mount-");
+        let dir = run.path().join("mnt");
+        fs::create_dir(&dir).unwrap();
+        let log = fs::File::create(run.path().join("log")).unwrap();
+        // Should the test be killed, its mount goes too.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_ftpfs")]).envs(ENVIRONMENT);
+        command.args(["-f", url]).arg(&dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        if !options.is_empty() {
+            command.args(["-o", &options.join(",")]);
+        }
+        let child = command.process_group(0).spawn().expect("cannot run the program");
+        let mut mount = Mount { child, dir, run };
+        eventually(Duration::from_secs(60), "mount to be usable", || {
+            let ended = mount.child.try_wait().unwrap();
+            assert!(ended.is_none(), "ftpfs ended with {ended:?}: {}", mount.log());
+            mounted(&mount.dir).then_some(())
+        });
+        mount
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the program wrote so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.run.path().join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// The protocol lines so far; needs the option `debug`.
+    pub(crate) fn trace(&self) -> Vec<Line> {
+        trace::parse(&self.log())
+    }
+
+    /// Peak resident memory of the program so far, in bytes.
+    pub(crate) fn peak_rss(&self) -> u64 {
+        process::peak_rss(self.child.id()).expect("ftpfs is not running")
+    }
+
+    /// Ends it with SIGTERM, as an administrator would, and returns how it ended.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        process::signal("TERM", &[self.child.id()]);
+        let ended =
+            eventually(Duration::from_secs(20), "ftpfs to end on SIGTERM", || self.child.try_wait().unwrap());
+        assert!(!mounted(&self.dir), "still mounted after the program ended");
+        ended
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("-- last lines of ftpfs:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        }
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            process::signal("TERM", &[self.child.id()]);
+            let patience = Duration::from_secs(if thread::panicking() { 2 } else { 20 });
+            let start = std::time::Instant::now();
+            while self.child.try_wait().is_ok_and(|ended| ended.is_none()) && start.elapsed() < patience {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        // Killing it ends the connection to the kernel, which sets free whoever is stuck in the mount.
+        let ended_itself = self.child.try_wait().is_ok_and(|ended| ended.is_some());
+        if !ended_itself {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        unmount_lazily(&self.dir);
+        if !ended_itself && !thread::panicking() {
+            panic!("ftpfs did not end on SIGTERM");
+        }
+    }
+}
+
+/// The program under test, in a neutral environment.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
+    command.envs(ENVIRONMENT);
+    command
+}
+
+/// Whether a FUSE file system is mounted there.
+pub(crate) fn mounted(dir: &Path) -> bool {
+    mount_line(dir).is_some()
+}
+
+/// The line of /proc/mounts for `dir`, when it is a FUSE mount.
+pub(crate) fn mount_line(dir: &Path) -> Option<String> {
+    let table = fs::read_to_string("/proc/mounts").unwrap();
+    let dir = dir.to_str().unwrap();
+    let found = table.lines().find(|line| {
+        let mut fields = line.split(' ').skip(1);
+        fields.next() == Some(dir) && fields.next().is_some_and(|kind| kind.starts_with("fuse"))
+    });
+    found.map(str::to_owned)
+}
+
+/// The last resort, for a mount that nobody serves any more.
+pub(crate) fn unmount_lazily(dir: &Path) {
+    if mounted(dir) {
+        output(Duration::from_secs(10), "umount", &[OsStr::new("-l"), dir.as_os_str()]);
+    }
+}
+
+/// The exit code, or what killed it.
+pub(crate) fn exit_code(status: ExitStatus) -> Result<i32, Option<i32>> {
+    status.code().ok_or(status.signal())
+}
