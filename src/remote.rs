@@ -44,7 +44,7 @@ pub struct Listing {
     pub complete: bool,
 }
 
-/// One FTP server (one login, one base directory).
+/// One FTP server (one login, one base directory). Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Remote {
     pool: Pool,
@@ -352,6 +352,12 @@ impl Remote {
             entries: listed.listing.entries,
             complete: !listed.truncated && skipped == 0,
         }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.pool.close();
     }
 }
 
