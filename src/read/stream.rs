@@ -153,6 +153,7 @@ enum Outcome {
 fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
     let remote = &reader.sources.remote;
     let mut attempt = 1;
+    let mut furthest = 0;
     loop {
         let before = {
             let mut state = reader.state.lock();
@@ -171,6 +172,9 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             Err(error) => return Some(Outcome::Failed(error)),
         };
         let fresh = lease.is_fresh();
+        if let Some(stream) = reader.state.lock().stream(id) {
+            stream.revoked = false;
+        }
         let end = transfer(reader, id, &mut lease, before, deadline);
         drop(lease);
         let error = match end {
@@ -185,10 +189,12 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             }
             End::Broken(error) => error,
         };
-        let progress = reader.state.lock().stream(id).is_some_and(|stream| stream.next > before);
-        if progress {
+        // Without REST a stream comes by the same bytes again; only new ones are progress.
+        let next = reader.state.lock().stream(id)?.next;
+        if next > furthest.max(before) {
             attempt = 1;
         }
+        furthest = next.max(furthest);
         // A server that does not take REST is read from its start.
         let restart_refused =
             matches!(&error, FtpError::Refused { command, .. } if command.starts_with("REST"));
@@ -215,8 +221,9 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
 fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadline: Deadline) -> End {
     let path = reader.path.as_bytes();
     let Some(session) = lease.session() else { return End::Broken(FtpError::Closed(None)) };
-    // The first transfer from the start needs no check: what it brings is of one version by itself.
-    let check = offset > 0 || id > 0;
+    // The first transfer from the start needs no check, unless what it brings would stand beside what an
+    // earlier reader of this version left: by itself it is of one version.
+    let check = offset > 0 || id > 0 || reader.sources.blocks.holds_any(reader.version.id);
     let began = Instant::now();
     let (mut transfer, facts) = match session.retrieve(path, offset, check, deadline) {
         Ok(started) => started,
@@ -340,6 +347,10 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
         if gone || stream.stop {
             break Ready::Unwanted;
         }
+        if stream.revoked && stream.next < stream.want {
+            // Somebody was promised this connection and waits for it alone.
+            break Ready::Yield;
+        }
         if stream.next < stream.want {
             let turn_over = first_byte.is_some_and(|at| at.elapsed() > TURN);
             break if turn_over && pool.is_wanted() { Ready::Yield } else { Ready::Fetch(stream.next) };
@@ -371,7 +382,6 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
     };
     if let Some(stream) = state.stream(id) {
         stream.parked = false;
-        stream.revoked = false;
     }
     drop(parked);
     outcome
