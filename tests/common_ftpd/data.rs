@@ -77,7 +77,7 @@ impl Connection<'_> {
                 DataCutEnd::Says426 => {
                     drop(data);
                     self.reply("426 Connection closed; transfer aborted")?;
-                    return self.after_transfer(quirks);
+                    return self.after_transfer(quirks, false);
                 }
                 DataCutEnd::Lies226 => {}
                 DataCutEnd::Silent => return Err(Over),
@@ -87,13 +87,13 @@ impl Connection<'_> {
         let _ = data.shutdown(Shutdown::Write);
         drop(data);
         self.reply("226 Transfer complete")?;
-        self.after_transfer(quirks)
+        self.after_transfer(quirks, true)
     }
 
-    fn after_transfer(&mut self, quirks: &Quirks) -> Step {
-        if let Some((pause, bytes)) = quirks.late {
-            std::thread::sleep(pause);
-            self.raw(bytes)?;
+    fn after_transfer(&mut self, quirks: &Quirks, succeeded: bool) -> Step {
+        if let Some(late) = quirks.late.filter(|late| !(late.failed_only && succeeded)) {
+            std::thread::sleep(late.pause);
+            self.raw(late.bytes)?;
         }
         if quirks.hang_up_after_transfer { Err(Over) } else { Ok(()) }
     }

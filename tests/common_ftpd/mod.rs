@@ -12,7 +12,7 @@ mod server;
 mod tree;
 
 pub(crate) use quirks::{
-    ControlCut, DataCut, DataCutEnd, ListForm, Opening, Passive, Quirks, Refusal, Rest, Said, Then,
+    ControlCut, DataCut, DataCutEnd, Late, ListForm, Opening, Passive, Quirks, Refusal, Rest, Said, Then,
 };
 pub(crate) use server::Server;
 pub(crate) use tree::{Tree, pattern};

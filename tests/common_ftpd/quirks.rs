@@ -39,8 +39,8 @@ pub(crate) struct Quirks {
     pub(crate) said: Vec<Said>,
     /// Most connections at once, and how a further one is turned away.
     pub(crate) places: Option<(usize, Refusal)>,
-    /// Said this long after the end of each transfer.
-    pub(crate) late: Option<(Duration, &'static [u8])>,
+    /// Said some time after the final reply of transfers.
+    pub(crate) late: Option<Late>,
     /// The control connection is closed after the final reply of each transfer.
     pub(crate) hang_up_after_transfer: bool,
     /// Somebody else connects to the client's data port first and sends other bytes.
@@ -143,6 +143,15 @@ pub(crate) struct DataCut {
     pub(crate) after: usize,
     pub(crate) times: usize,
     pub(crate) end: DataCutEnd,
+}
+
+/// One reply too many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Late {
+    pub(crate) pause: Duration,
+    pub(crate) bytes: &'static [u8],
+    /// Only after 426.
+    pub(crate) failed_only: bool,
 }
 
 /// What follows the cut.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ftpfs::remote::Kind;
 
 use crate::client::{Client, Options, SAMPLE_NAMES, is_clean, watched};
-use crate::common_ftpd::{DataCut, DataCutEnd, ListForm, Opening, Quirks, Rest, Server, Tree, pattern};
+use crate::common_ftpd::{DataCut, DataCutEnd, Late, ListForm, Opening, Quirks, Rest, Server, Tree, pattern};
 
 fn reads_and_lists(server: &Server, client: &Client) {
     let big = server.tree().bytes("/home/u/big").unwrap();
@@ -58,7 +58,8 @@ fn a_reply_that_comes_late_answers_nothing_else() {
                 let client = Client::of(&server);
                 {
                     let mut quirks = server.quirks();
-                    quirks.late = Some((Duration::from_millis(pause), late));
+                    let pause = Duration::from_millis(pause);
+                    quirks.late = Some(Late { pause, bytes: late, failed_only: true });
                     let end = DataCutEnd::Says426;
                     quirks.data_cut = Some(DataCut { after: 100_000, times: 2, end });
                 }
@@ -68,6 +69,38 @@ fn a_reply_that_comes_late_answers_nothing_else() {
                 assert_eq!(client.version("small").unwrap().size, 1000);
                 assert_eq!(client.names("sub").unwrap(), ["inner"]);
             });
+        }
+    }
+}
+
+#[test]
+fn replies_too_many_after_every_transfer_never_lead_to_wrong_results() {
+    for pause in [0, 1, 20] {
+        for bytes in [&b"226 Transfer complete\r\n"[..], b"250 Directory changed\r\n", b"213 7\r\n"] {
+            for mlst in [true, false] {
+                watched(move || {
+                    let late = Some(Late { pause: Duration::from_millis(pause), bytes, failed_only: false });
+                    let server = Server::start(Tree::sample(), Quirks { mlst, late, ..Quirks::default() });
+                    let client = Client::of(&server);
+                    let big = server.tree().bytes("/home/u/big").unwrap();
+                    for _ in 0..5 {
+                        match client.read_all("big") {
+                            Ok(bytes) => assert!(bytes == big),
+                            Err(error) => assert!(is_clean(&error), "{error:?}"),
+                        }
+                        for (dir, expected) in [("", &SAMPLE_NAMES[..]), ("sub", &["inner"])] {
+                            match client.names(dir) {
+                                Ok(names) => assert_eq!(names, expected),
+                                Err(error) => assert!(is_clean(&error), "{error:?}"),
+                            }
+                        }
+                        match client.version("small") {
+                            Ok(version) => assert_eq!(version.size, 1000),
+                            Err(error) => assert!(is_clean(&error), "{error:?}"),
+                        }
+                    }
+                });
+            }
         }
     }
 }
@@ -161,17 +194,17 @@ fn a_file_replaced_while_its_blocks_are_cached_is_never_a_mixture() {
         server.tree().put_at("/home/u/file", new.clone(), 1_700_000_000);
         // Opened by attributes that are cached, and a little old.
         let reader = client.open_version("file", version);
-        let mut bytes = Vec::new();
-        while bytes.len() < new.len() {
-            match client.read(&reader, bytes.len(), 100_000) {
-                Ok(piece) => bytes.extend(piece),
-                Err(error) => {
-                    assert_eq!(error.kind(), Kind::Changed);
-                    break;
+        let (mut from_old, mut from_new) = (false, false);
+        for offset in [0, 2_900_000, 100_000, 2_500_000] {
+            match client.read(&reader, offset, 50_000) {
+                Ok(piece) => {
+                    from_old |= piece == old[offset..offset + 50_000];
+                    from_new |= piece == new[offset..offset + 50_000];
                 }
+                Err(error) => assert_eq!(error.kind(), Kind::Changed),
             }
         }
-        assert!(bytes == old[..bytes.len()] || bytes == new[..bytes.len()], "a mixture");
+        assert!(!(from_old && from_new), "a mixture");
     });
 }
 
