@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
+use crate::ftp::features::Capability;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
 use crate::ftp::time::Precision;
@@ -198,7 +199,7 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
         // A server that does not take REST is read from its start.
         let restart_refused =
             matches!(&error, FtpError::Refused { command, .. } if command.starts_with("REST"));
-        if restart_refused && remote.profile().rest() == crate::ftp::features::Capability::No {
+        if restart_refused && remote.profile().rest() == Capability::No {
             let mut state = reader.state.lock();
             let stream = state.stream(id)?;
             (stream.start, stream.next) = (0, 0);
@@ -338,6 +339,8 @@ enum Ready {
 /// Waits, parked, until more is wanted.
 fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
     let pool = reader.sources.remote.pool();
+    // Without REST a stream that gave way would begin again at 0, and two that share a connection never end.
+    let goes_on_later = reader.sources.remote.profile().rest() != Capability::No;
     let mut state = reader.state.lock();
     let mut parked = None;
     let mut park_until = None;
@@ -347,13 +350,11 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
         if gone || stream.stop {
             break Ready::Unwanted;
         }
-        if stream.revoked && stream.next < stream.want {
-            // Somebody was promised this connection and waits for it alone.
-            break Ready::Yield;
-        }
         if stream.next < stream.want {
             let turn_over = first_byte.is_some_and(|at| at.elapsed() > TURN);
-            break if turn_over && pool.is_wanted() { Ready::Yield } else { Ready::Fetch(stream.next) };
+            // Who revoked was promised this connection and waits for it alone.
+            let asked = stream.revoked || (turn_over && pool.is_wanted());
+            break if asked && goes_on_later { Ready::Yield } else { Ready::Fetch(stream.next) };
         }
         if stream.next >= reader.version.size {
             // Only the end of the data and the final reply are left.
