@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, LATE, Options, SAMPLE_NAMES, eventually, watched};
-use crate::common_ftpd::{Quirks, Refusal, Server, Tree, pattern};
+use crate::common_ftpd::{Quirks, Refusal, Rest, Server, Tree, pattern};
 
 const STYLES: [Refusal; 9] = [
     Refusal::Greeting("421 There are too many connected users, please try later."),
@@ -137,6 +137,35 @@ fn an_idle_stream_gives_its_only_connection_up_at_once_and_goes_on_later() {
         }
         reader.close();
         assert_eq!(server.most_seated(), 1);
+    });
+}
+
+#[test]
+fn two_files_are_read_by_one_connection_without_rest() {
+    watched(|| {
+        // Each takes several turns of the connection, and a turn that is cut short begins at 0 again.
+        let (slow, rest) = (Some(Duration::from_millis(10)), Rest::Refused);
+        let mut tree = tree();
+        tree.put("/home/u/sub/f0", pattern(0, 4 << 20));
+        tree.put("/home/u/sub/f1", pattern(1, 4 << 20));
+        let server = Server::start(tree, Quirks { slow, rest, ..Quirks::default() });
+        let options = Options { connections: 1, operation: Duration::from_secs(30), ..Options::default() };
+        let client = Client::connect(&server, options).unwrap();
+        thread::scope(|scope| {
+            for i in 0..2 {
+                let client = &client;
+                scope.spawn(move || {
+                    let reader = client.open(&format!("sub/f{i}")).unwrap();
+                    let offset = (4 << 20) - 300_000;
+                    let whole = pattern(i, 4 << 20);
+                    assert!(
+                        client.read(&reader, offset, 100_000).unwrap() == whole[offset..offset + 100_000]
+                    );
+                    reader.close();
+                });
+            }
+        });
+        assert_eq!(client.names("").unwrap(), SAMPLE_NAMES);
     });
 }
 
