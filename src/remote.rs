@@ -34,6 +34,9 @@ use crate::ftp::time::ListContext;
 /// How long the look at a server that explains a refusal may take.
 const PROBE: Duration = Duration::from_secs(20);
 
+/// How long a mount waits for a place on a server that takes no more connections.
+const FIRST_PLACE: Duration = Duration::from_secs(30);
+
 /// A directory as the server listed it.
 #[derive(Debug)]
 pub struct Listing {
@@ -45,7 +48,7 @@ pub struct Listing {
     pub complete: bool,
 }
 
-/// One FTP server (one login, one base directory).
+/// One FTP server (one login, one base directory). Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Remote {
     pool: Pool,
@@ -73,12 +76,22 @@ impl Remote {
             port => format!("{}:{port}", config.host),
         };
         let profile = Arc::new(ServerProfile::default());
-        let pool = Pool::new(Arc::new(config), profile.clone(), connections)
+        let config = Arc::new(config);
+        let pool = Pool::new(config.clone(), profile.clone(), connections)
             .map_err(|e| Error::new(Kind::Failed, "connect", "", &server, e))?;
-        let mut remote = Remote { pool, profile, server, base: RemotePath::root() };
-        // The lease goes back to the pool; it is made only to log in and learn the login directory.
-        let lease = remote.pool.lease(Lane::Metadata, deadline);
-        drop(lease.map_err(|unavailable| remote.unavailable("log in", "", unavailable))?);
+        let mut remote = Remote { pool, profile: profile.clone(), server, base: RemotePath::root() };
+        // Who mounts is told at once what is wrong; only a server without a free place is waited for.
+        let first = match Session::open(config, profile, deadline) {
+            Ok(session) => {
+                remote.pool.adopt(session);
+                Ok(())
+            }
+            Err(LoginError::Full(_)) => {
+                remote.pool.lease(Lane::Metadata, deadline.at_most(FIRST_PLACE)).map(drop)
+            }
+            Err(error) => Err(Unavailable::Login(error)),
+        };
+        first.map_err(|unavailable| remote.unavailable("log in", "", unavailable))?;
         let bad_path =
             |e: NameError| Error::new(Kind::BadName, "enter", "the base directory", &remote.server, e);
         let home = RemotePath::parse(&remote.profile.home().unwrap_or_default()).map_err(bad_path)?;
@@ -202,6 +215,12 @@ impl Remote {
             Unavailable::Closing => (Kind::Failed, "the file system is being unmounted".to_owned()),
         };
         Error::new(kind, verb, subject, &self.server, cause)
+    }
+
+    /// What the server tells of a file, asked over a connection that nobody uses or waits for. `None` when
+    /// there is none or nothing was told. Never waits for a connection, so it may be called with one in hand.
+    pub fn glance(&self, path: &RemotePath, deadline: Deadline) -> Option<Facts> {
+        self.pool.try_idle()?.session()?.facts(path.as_bytes(), deadline).ok()
     }
 
     /// Makes an error of a failed transfer of `path`, looking at the server where the text of a refusal does
@@ -351,6 +370,12 @@ impl Remote {
             entries: listed.listing.entries,
             complete: !listed.truncated && skipped == 0,
         }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.pool.close();
     }
 }
 

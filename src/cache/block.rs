@@ -109,6 +109,11 @@ impl BlockCache {
         drop(freed);
     }
 
+    /// Whether any byte of `file` is held.
+    pub fn holds_any(&self, file: FileId) -> bool {
+        self.blocks.lock().files.contains_key(&file)
+    }
+
     /// Drops all blocks of `file`.
     pub fn purge(&self, file: FileId) {
         let mut blocks = self.blocks.lock();

@@ -101,9 +101,10 @@ impl Session {
     ) -> Result<(TcpStream, Reply, Vec<Reply>), Failure> {
         let (pending, before) = self.ask_for_data(method, plan, deadline)?;
         let restart = (plan.offset > 0).then(|| Command::with("REST", plan.offset.to_string()));
-        // Until the server is known to take REST, its answer is awaited: a RETR behind a refused REST would
-        // send the file from the start.
-        let rest_first = restart.is_some() && self.profile.rest() != crate::ftp::features::Capability::Yes;
+        // Until the server is known to take REST, and commands sent together, its answer is awaited: a RETR
+        // behind a refused REST would send the file from the start.
+        let rest_proven = self.profile.rest() == crate::ftp::features::Capability::Yes;
+        let rest_first = restart.is_some() && !(rest_proven && self.profile.pipelines());
         let together =
             |restart: Option<Command>| restart.into_iter().chain([plan.transfer.clone()]).collect::<Vec<_>>();
         let (commands, restarts) = match (restart, rest_first) {
@@ -143,7 +144,7 @@ impl Session {
         if !(first.is_preliminary() || first.is_completion()) {
             restarted?;
             let no_connection = first.code() == 425 && !proven;
-            let error = Error::Refused { command: plan.transfer.to_string(), reply: first };
+            let error = self.control.refused(plan.transfer.to_string(), first);
             return Err(if no_connection { Failure::Method(error) } else { Failure::Final(error) });
         }
         let data = match (early, pending) {
@@ -198,13 +199,12 @@ impl Session {
         if plan.before_must_succeed {
             for (command, reply) in plan.before.iter().zip(&replies) {
                 if !reply.is_completion() {
-                    let error = Error::Refused { command: command.to_string(), reply: reply.clone() };
-                    return Err(Failure::Final(error));
+                    return Err(Failure::Final(self.control.refused(command.to_string(), reply.clone())));
                 }
             }
         }
         if !answer.is_completion() {
-            return Err(Failure::Method(Error::Refused { command: words, reply: answer }));
+            return Err(Failure::Method(self.control.refused(words, answer)));
         }
         let pending = match listener {
             Some(listener) => Pending::Active(listener),
@@ -229,6 +229,6 @@ impl Session {
         if matches!(reply.code(), 500 | 501 | 502 | 504) {
             self.profile.learn_rest(false);
         }
-        Err(Error::Refused { command: command.to_string(), reply })
+        Err(self.control.refused(command.to_string(), reply))
     }
 }

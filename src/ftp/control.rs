@@ -94,7 +94,8 @@ impl ControlConnection {
     /// Sends commands in one segment. Each must be answered by [`ControlConnection::reply`], in this order.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] with nothing sent, or a failed connection.
+    /// [`Error::BadArgument`] with nothing sent; [`Error::Closed`] with nothing sent where the server has
+    /// closed the connection or said something unasked; else a failed connection.
     pub fn send(&mut self, commands: &[Command], deadline: Deadline) -> Result<(), Error> {
         if self.broken {
             return Err(Error::Closed(None));
@@ -102,6 +103,11 @@ impl ControlConnection {
         let mut bytes = Vec::new();
         for command in commands {
             command.encode(self.double_iac, &mut bytes)?;
+        }
+        // What lies here already would be taken for the answer.
+        if self.expected.is_empty() && !self.is_ready() {
+            self.broken = true;
+            return Err(Error::Closed(None));
         }
         let doing = "sending a command";
         let bound = deadline.left().min(self.reply_timeout);
@@ -136,10 +142,16 @@ impl ControlConnection {
                     let more = if reply.lines().count() > 1 { " (last of several lines)" } else { "" };
                     log::debug!("#{} < {reply}{more}", self.number);
                 }
-                // RFC 959 s.5.4: 421 may answer anything, and the connection is closed then.
-                if reply.code() == 421 {
+                // RFC 959 s.5.4: 421 may answer anything, and the connection is closed then. libunftp 0.24
+                // says 221 when a session was idle for too long.
+                if matches!(reply.code(), 221 | 421) {
                     self.broken = true;
                     return Err(Error::Closed(Some(reply)));
+                }
+                let verb = self.expected.front().map_or("", |words| words.split(' ').next().unwrap_or(""));
+                if !fits(reply.code(), verb) {
+                    self.broken = true;
+                    return Err(Error::Misbehaved("a reply does not fit its command"));
                 }
                 if !reply.is_preliminary() {
                     self.expected.pop_front();
@@ -172,8 +184,19 @@ impl ControlConnection {
         let reply = self.exchange(command, deadline)?;
         match reply.is_completion() {
             true => Ok(reply),
-            false => Err(Error::Refused { command: words, reply }),
+            false => Err(self.refused(words, reply)),
         }
+    }
+
+    /// The error of a command whose reply is not what it needs: a refusal for 4xx and 5xx. Any other code
+    /// belongs to another command, and so may all that follows: the connection is broken then.
+    pub(crate) fn refused(&mut self, command: String, reply: Reply) -> Error {
+        if reply.code() < 400 {
+            log::debug!("#{} ! {command} was answered with \"{reply}\"", self.number);
+            self.broken = true;
+            return Error::Misbehaved("a reply does not fit its command");
+        }
+        Error::Refused { command, reply }
     }
 
     /// Says QUIT and does not wait for the answer.
@@ -208,6 +231,65 @@ impl ControlConnection {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::io(doing, whole, e)),
             }
+        }
+    }
+}
+
+/// Whether a code can answer a command. Only codes that belong to few commands tell (RFC 959 s.4.2.2 and
+/// s.5.4, RFC 3659, RFC 2428): a reply that came late or twice shows by them, 200, 250 and refusals do not.
+fn fits(code: u16, verb: &str) -> bool {
+    let greets = verb == "the";
+    let transfers = matches!(verb, "RETR" | "LIST" | "NLST" | "MLSD" | "STOR" | "STOU" | "APPE");
+    match code {
+        100..200 => transfers || greets,
+        213 => matches!(verb, "SIZE" | "MDTM" | "STAT" | "MFMT" | "HASH" | "AVBL"),
+        220 => greets,
+        226 => transfers || verb == "ABOR",
+        227 => verb == "PASV",
+        229 => verb == "EPSV",
+        230..233 | 331 | 332 => matches!(verb, "USER" | "PASS" | "ACCT"),
+        257 => matches!(verb, "PWD" | "MKD"),
+        350 => matches!(verb, "REST" | "RNFR" | "RANG" | "SITE"),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_of_another_command_shows_where_its_code_tells() {
+        let good = [
+            (220, "the greeting"),
+            (120, "the greeting"),
+            (230, "USER"),
+            (331, "USER"),
+            (332, "PASS"),
+            (202, "ACCT"),
+            (125, "RETR"),
+            (150, "RETR"),
+            (226, "RETR"),
+            (250, "RETR"),
+            (226, "MLSD"),
+            (250, "CWD"),
+            (200, "CWD"),
+            (213, "SIZE"),
+            (213, "MDTM"),
+            (227, "PASV"),
+            (229, "EPSV"),
+            (200, "EPRT"),
+            (257, "PWD"),
+            (350, "REST"),
+            (550, "PASV"),
+            (425, "LIST"),
+        ];
+        for (code, words) in good {
+            assert!(fits(code, words.split(' ').next().unwrap()), "{code} {words}");
+        }
+        let bad = [(226, "CWD"), (213, "CWD"), (150, "SIZE"), (220, "USER"), (227, "EPSV"), (350, "RETR")];
+        for (code, verb) in bad {
+            assert!(!fits(code, verb), "{code} {verb}");
         }
     }
 }

@@ -74,8 +74,11 @@ impl Session {
                 self.profile.learn_list_command(ListCommand::List);
                 Ok(plain)
             }
+            // "Not now" says nothing about the option.
             Err(Error::Refused { command, reply })
-                if command.starts_with("LIST") && !reply.says("permission") =>
+                if command.starts_with("LIST")
+                    && !reply.says("permission")
+                    && (!reply.is_transient() || reply.says("no such file")) =>
             {
                 let plain = self.list_by(ListCommand::List, dir, context, deadline)?;
                 self.profile.learn_list_command(ListCommand::List);
@@ -120,10 +123,7 @@ impl Session {
         };
         let mut chunk = vec![0; CHUNK];
         loop {
-            if deadline.passed() {
-                return Err(Error::Deadline { doing: "receiving a listing", after: deadline.left() });
-            }
-            match transfer.read(&mut chunk)? {
+            match transfer.read_by(&mut chunk, deadline)? {
                 0 => break,
                 n => parser.push(&chunk[..n])?,
             }

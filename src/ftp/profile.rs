@@ -92,6 +92,11 @@ impl ServerProfile {
         self.facts.lock().pipelining == Some(true)
     }
 
+    /// Whether [`ServerProfile::pipelines`] is known.
+    pub(crate) fn is_order_probed(&self) -> bool {
+        self.facts.lock().pipelining.is_some()
+    }
+
     /// Keeps the outcome of the order probe.
     pub(crate) fn learn_pipelining(&self, safe: bool) {
         self.facts.lock().pipelining.get_or_insert(safe);

@@ -22,7 +22,7 @@ pub enum Facts {
         /// Last modification, where MDTM tells it.
         modified: Option<Modified>,
     },
-    /// The answer may be about the target of a symbolic link; only a listing tells.
+    /// The answer may be about the target of a symbolic link, or about something else; only a listing tells.
     Doubtful,
 }
 
@@ -35,7 +35,18 @@ impl Session {
     pub fn facts(&mut self, path: &[u8], deadline: Deadline) -> Result<Facts, Error> {
         let questions = self.questions(path);
         let replies = self.exchange_all(questions.clone(), deadline)?;
-        facts_from(&self.profile, &questions, &replies)
+        if replies.get(1).is_some_and(|reply| reply.code() == 213 && is_no_time(&questions[1], reply)) {
+            // It looks like the answer to SIZE, and that one like the answer to something earlier.
+            self.control.break_off();
+            return Ok(Facts::Doubtful);
+        }
+        facts_from(&self.profile, &questions, &replies).map_err(|error| match error {
+            Error::Refused { command, reply } => self.control.refused(command, reply),
+            other => {
+                self.control.break_off();
+                other
+            }
+        })
     }
 
     /// The commands whose answers [`facts_from`] understands.
@@ -88,6 +99,10 @@ pub(crate) fn facts_from(
         _ => None,
     });
     Ok(Facts::File { size, modified })
+}
+
+fn is_no_time(question: &Command, reply: &Reply) -> bool {
+    question.to_string().starts_with("MDTM") && time::parse_time_value(reply.text().trim_ascii()).is_none()
 }
 
 fn number(text: &[u8]) -> Option<u64> {

@@ -141,10 +141,17 @@ impl Session {
                     false => Features::default(),
                 };
                 self.profile.learn_features(features.clone());
-                self.probe_order(deadline)?;
                 features
             }
         };
+        if !self.profile.is_order_probed() {
+            // A connection that does not survive the probe shows a server that cannot be asked that way.
+            self.probe_order(deadline).inspect_err(|_| self.profile.learn_pipelining(false))?;
+        }
+        if self.profile.home().is_none() {
+            let reply = self.control.exchange(Command::bare("PWD"), deadline)?;
+            self.learn_home(&reply);
+        }
         let mut commands = vec![Command::with("TYPE", "I")];
         if features.has("UTF8") {
             commands.push(Command::with("OPTS", "UTF8 ON"));
@@ -166,19 +173,27 @@ impl Session {
         let commands = [size(), Command::bare("NOOP"), size(), Command::bare("PWD")];
         self.control.send(&commands, deadline)?;
         let mut codes = Vec::new();
-        let mut home = None;
+        let mut pwd = None;
         for _ in &commands {
             let reply = self.control.reply(deadline)?;
             codes.push(reply.code());
             if reply.code() == 257 {
-                home = quoted_path(reply.text());
+                pwd = Some(reply);
             }
         }
         let refused = |code: u16| code / 100 == 5;
         let in_order = refused(codes[0]) && codes[1] / 100 == 2 && refused(codes[2]) && codes[3] == 257;
         self.profile.learn_pipelining(in_order);
-        self.profile.learn_home(home.unwrap_or_else(|| b"/".to_vec()));
+        if let Some(reply) = pwd {
+            self.learn_home(&reply);
+        }
         Ok(())
+    }
+
+    /// Keeps what PWD told; where that is no path, paths begin at the root.
+    fn learn_home(&self, pwd: &Reply) {
+        let told = (pwd.code() == 257).then(|| quoted_path(pwd.text())).flatten();
+        self.profile.learn_home(told.unwrap_or_else(|| b"/".to_vec()));
     }
 
     /// Sends commands, together where that is safe, and returns their replies, refusals among them.

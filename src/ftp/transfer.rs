@@ -40,6 +40,22 @@ impl<'a> Transfer<'a> {
         Ok(transfer)
     }
 
+    /// As [`Transfer::read`], but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As [`Transfer::read`]; [`Error::Deadline`] also when the deadline has passed.
+    pub fn read_by(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, Error> {
+        let doing = "receiving data";
+        let left = deadline.left();
+        if left.is_zero() {
+            return Err(Error::Deadline { doing, after: left });
+        }
+        if let Some(data) = &self.data {
+            data.set_read_timeout(Some(left.min(self.stall))).map_err(|e| Error::io(doing, left, e))?;
+        }
+        self.read(buffer)
+    }
+
     /// Receives some bytes; 0 at the end of the data, which only [`Transfer::finish`] can confirm.
     ///
     /// # Errors
@@ -67,8 +83,9 @@ impl<'a> Transfer<'a> {
             Some(reply) => reply,
             None => self.control.reply(deadline)?,
         };
-        // pure-ftpd 1.0.50 ends a transfer that it gave up with a 150; whether more follows is not known.
-        self.settled = !reply.is_preliminary();
+        // pure-ftpd 1.0.50 ends a transfer that it gave up with a 150, and some servers say 226 after 426;
+        // whether more follows is not known.
+        self.settled = !reply.is_preliminary() && reply.code() != 426;
         match reply.is_completion() {
             true => Ok(reply),
             false => Err(Error::Refused { command: "the transfer".to_owned(), reply }),

@@ -121,7 +121,9 @@ pub(crate) fn accept(listener: &TcpListener, peer: IpAddr, deadline: Deadline) -
         }
         // On Linux the receive timeout of a listening socket bounds accept(2), see socket(7).
         let socket = socket2::SockRef::from(listener);
-        socket.set_read_timeout(Some(left)).map_err(|e| Error::io(doing, whole, e))?;
+        // A timeout that is rounded to zero would be none at all.
+        let bound = left.max(Duration::from_millis(1));
+        socket.set_read_timeout(Some(bound)).map_err(|e| Error::io(doing, whole, e))?;
         let (stream, from) = listener.accept().map_err(|e| Error::io(doing, whole, e))?;
         if from.ip().to_canonical() != peer.to_canonical() {
             log::warn!("turned away {from}, which connected to a data port meant for {peer}");

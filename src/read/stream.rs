@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
+use crate::ftp::features::Capability;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
 use crate::ftp::time::Precision;
@@ -21,8 +22,12 @@ const PARKED: Duration = Duration::from_secs(3);
 const PARKED_UNSURE: Duration = Duration::from_millis(30);
 /// How long a busy stream holds a connection that others wait for.
 const TURN: Duration = Duration::from_millis(200);
-/// A stream that lasted longer is checked at its end: somebody may have written into the file meanwhile.
+/// A transfer that lasted longer, or brought more, is checked at its end: somebody may have written into the
+/// file meanwhile.
 const UNCHECKED: Duration = Duration::from_secs(1);
+const UNCHECKED_BYTES: u64 = 1024 * 1024;
+/// The same for a stream that was parked, before it goes on.
+const UNCHECKED_PAUSE: Duration = Duration::from_millis(50);
 /// Bound for stopping a transfer and for the last look at the file.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Published bytes that stay reachable through the stream.
@@ -71,6 +76,12 @@ impl Stream {
             waiters: 0,
             failure: None,
         }
+    }
+
+    /// Whether it has something to fetch that makes a parked stream go on.
+    fn is_wanted(&self, size: u64) -> bool {
+        let more = self.want.saturating_sub(self.next);
+        more > 0 && (self.waiters > 0 || self.want == size || more >= self.window.worth_resuming())
     }
 
     /// Whether it ends without fetching more.
@@ -153,6 +164,7 @@ enum Outcome {
 fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
     let remote = &reader.sources.remote;
     let mut attempt = 1;
+    let mut furthest = 0;
     loop {
         let before = {
             let mut state = reader.state.lock();
@@ -171,6 +183,9 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             Err(error) => return Some(Outcome::Failed(error)),
         };
         let fresh = lease.is_fresh();
+        if let Some(stream) = reader.state.lock().stream(id) {
+            stream.revoked = false;
+        }
         let end = transfer(reader, id, &mut lease, before, deadline);
         drop(lease);
         let error = match end {
@@ -190,14 +205,16 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             }
             End::Broken(error) => error,
         };
-        let progress = reader.state.lock().stream(id).is_some_and(|stream| stream.next > before);
-        if progress {
+        // Without REST a stream comes by the same bytes again; only new ones are progress.
+        let next = reader.state.lock().stream(id)?.next;
+        if next > furthest.max(before) {
             attempt = 1;
         }
+        furthest = next.max(furthest);
         // A server that does not take REST is read from its start.
         let restart_refused =
             matches!(&error, FtpError::Refused { command, .. } if command.starts_with("REST"));
-        if restart_refused && remote.profile().rest() == crate::ftp::features::Capability::No {
+        if restart_refused && remote.profile().rest() == Capability::No {
             let mut state = reader.state.lock();
             let stream = state.stream(id)?;
             (stream.start, stream.next) = (0, 0);
@@ -220,8 +237,9 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
 fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadline: Deadline) -> End {
     let path = reader.path.as_bytes();
     let Some(session) = lease.session() else { return End::Broken(FtpError::Closed(None)) };
-    // The first transfer from the start needs no check: what it brings is of one version by itself.
-    let check = offset > 0 || id > 0;
+    // The first transfer from the start needs no check, unless what it brings would stand beside what an
+    // earlier reader of this version left: by itself it is of one version.
+    let check = offset > 0 || id > 0 || reader.sources.blocks.holds_any(reader.version.id);
     let began = Instant::now();
     let (mut transfer, facts) = match session.retrieve(path, offset, check, deadline) {
         Ok(started) => started,
@@ -238,6 +256,10 @@ fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadl
         DataEnd::Unwanted | DataEnd::Yielded => {
             let _ = transfer.abandon(Deadline::after(SETTLE));
             if matches!(data_end, DataEnd::Yielded) { End::Yielded } else { End::Unwanted }
+        }
+        DataEnd::Changed(cause) => {
+            let _ = transfer.abandon(Deadline::after(SETTLE));
+            End::Changed(cause)
         }
         DataEnd::Error(error) => {
             // The last bytes of the file are not confirmed; they are fetched again.
@@ -263,7 +285,7 @@ fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadl
                 Err(error) if !complete => return End::Broken(error),
                 _ => {}
             }
-            if !complete || began.elapsed() > UNCHECKED {
+            if !complete || began.elapsed() > UNCHECKED || received > UNCHECKED_BYTES {
                 let facts = lease.session().map(|s| s.facts(path, Deadline::after(SETTLE)));
                 if let Some(cause) = facts.and_then(Result::ok).and_then(|facts| changed(reader, &facts)) {
                     return End::Changed(cause);
@@ -287,6 +309,7 @@ enum DataEnd {
     Longer,
     Unwanted,
     Yielded,
+    Changed(String),
     Error(FtpError),
 }
 
@@ -302,6 +325,17 @@ fn pump(reader: &Arc<Reader>, id: u64, transfer: &mut Transfer<'_>, held: &mut V
             Ready::Fetch(next) => next + held.len() as u64,
             Ready::Unwanted => return (DataEnd::Unwanted, received),
             Ready::Yield => return (DataEnd::Yielded, received),
+            Ready::Check => {
+                let remote = &reader.sources.remote;
+                // Without a connection to ask over, the transfer begins again, with a check.
+                let Some(facts) = remote.glance(&reader.path, Deadline::after(SETTLE)) else {
+                    return (DataEnd::Yielded, received);
+                };
+                if let Some(cause) = changed(reader, &facts) {
+                    return (DataEnd::Changed(cause), received);
+                }
+                continue;
+            }
         };
         let n = match transfer.read(&mut chunk) {
             Ok(0) => return (DataEnd::Eof, received),
@@ -329,30 +363,39 @@ enum Ready {
     Fetch(u64),
     Unwanted,
     Yield,
+    /// Yes, if the file is still the same: it was parked for a while.
+    Check,
 }
 
 /// Waits, parked, until more is wanted.
 fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
     let pool = reader.sources.remote.pool();
+    // Without REST a stream that gave way would begin again at 0, and two that share a connection never end.
+    let goes_on_later = reader.sources.remote.profile().rest() != Capability::No;
     let mut state = reader.state.lock();
     let mut parked = None;
-    let mut park_until = None;
+    let mut parked_since = None;
     let outcome = loop {
         let gone = state.closed || state.stale.is_some();
         let Some(stream) = state.stream(id) else { break Ready::Unwanted };
         if gone || stream.stop {
             break Ready::Unwanted;
         }
-        if stream.next < stream.want {
+        if stream.is_wanted(reader.version.size) || (parked.is_none() && stream.next < stream.want) {
+            if goes_on_later && parked_since.is_some_and(|at: Instant| at.elapsed() > UNCHECKED_PAUSE) {
+                break Ready::Check;
+            }
             let turn_over = first_byte.is_some_and(|at| at.elapsed() > TURN);
-            break if turn_over && pool.is_wanted() { Ready::Yield } else { Ready::Fetch(stream.next) };
+            // Who revoked was promised this connection and waits for it alone.
+            let asked = stream.revoked || (turn_over && pool.is_wanted());
+            break if asked && goes_on_later { Ready::Yield } else { Ready::Fetch(stream.next) };
         }
         if stream.next >= reader.version.size {
             // Only the end of the data and the final reply are left.
             break Ready::Fetch(stream.next);
         }
         let keep = if stream.window.is_sequential() { PARKED } else { PARKED_UNSURE };
-        let until = *park_until.get_or_insert_with(|| Instant::now() + keep);
+        let until = *parked_since.get_or_insert_with(Instant::now) + keep;
         if stream.revoked || Instant::now() >= until {
             // Nobody may come to wait for a stream that ends.
             stream.stop = true;
@@ -374,7 +417,6 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
     };
     if let Some(stream) = state.stream(id) {
         stream.parked = false;
-        stream.revoked = false;
     }
     drop(parked);
     outcome

@@ -41,6 +41,12 @@ impl Window {
         if size - want <= REST { size } else { want }
     }
 
+    /// What a stream that has nothing to do waits for before it goes on, though nobody waits: doing much
+    /// seldom costs less than little often.
+    pub(super) fn worth_resuming(&self) -> u64 {
+        self.ahead / 2
+    }
+
     /// Whether the reader has shown that it goes on.
     pub(super) fn is_sequential(&self) -> bool {
         self.ahead > 0

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// Pause after a login that was not accepted: servers lock out who keeps trying a wrong password.
+const DENIED_PAUSE: Duration = Duration::from_secs(60);
 
 /// The state of the way to the server; `E` is the error that callers get while it is open.
 #[derive(Debug)]
@@ -47,8 +49,8 @@ impl<E: Clone> Breaker<E> {
 
     /// The server said no to us for good (a wrong password): nothing changes by waiting.
     pub(crate) fn denied(&mut self, now: Instant, error: E) {
-        self.failures = 10;
         self.failed(now, now, error.clone());
+        self.next_try = Some(now + DENIED_PAUSE);
         self.open = Some(error);
     }
 

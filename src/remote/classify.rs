@@ -39,7 +39,9 @@ fn refusal(reply: &Reply) -> Option<Kind> {
         553 => return Some(Kind::BadName),
         _ => {}
     }
-    TEXTS.iter().find(|(words, _)| reply.says(words)).map(|&(_, kind)| kind)
+    let told = TEXTS.iter().find(|(words, _)| reply.says(words)).map(|&(_, kind)| kind);
+    // 4xx means "not now" (RFC 959 s.4.2.1): it says nothing about the path, and neither would a look at it.
+    told.or(reply.is_transient().then_some(Kind::Failed))
 }
 
 #[cfg(test)]
@@ -58,6 +60,7 @@ mod tests {
             ("550 Can't check for file existence", None),
             ("502 Command not implemented", Some(Kind::Unsupported)),
             ("450 x: No such file or directory", Some(Kind::NotFound)),
+            ("426 Connection closed; transfer aborted.", Some(Kind::Failed)),
         ];
         for (text, kind) in table {
             let line = format!("{text}\r\n");

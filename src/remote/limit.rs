@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a refusal is believed before one more connection is tried; doubled by each refusal in a row.
+/// How long a refusal is believed before one more connection is tried; doubled each time that one is refused.
 const BELIEVED: Duration = Duration::from_secs(60);
 const BELIEVED_AT_MOST: Duration = Duration::from_secs(960);
 
@@ -32,9 +32,13 @@ impl ConnectionLimit {
 
     /// The server refused a connection while `others` were open.
     pub(crate) fn refused(&mut self, others: usize, now: Instant) {
+        // Several that were begun together and are refused together are one refusal.
+        let is_first = self.retry_at.is_none_or(|at| now >= at);
         self.learned = others.clamp(1, self.configured);
-        self.retry_at = Some(now + self.believed);
-        self.believed = (self.believed * 2).min(BELIEVED_AT_MOST);
+        if is_first {
+            self.retry_at = Some(now + self.believed);
+            self.believed = (self.believed * 2).min(BELIEVED_AT_MOST);
+        }
     }
 
     /// The server took a connection and `open` are open now.
@@ -61,9 +65,12 @@ mod tests {
         assert_eq!(limit.current(now + BELIEVED), 4);
         limit.refused(0, now);
         assert_eq!(limit.current(now), 1);
-        // The second refusal in a row is believed for longer.
-        assert_eq!(limit.current(now + BELIEVED), 1);
-        assert_eq!(limit.current(now + BELIEVED * 2), 2);
+        // Both came at once, so they are believed as one; the refusal of the next attempt for longer.
+        let next = now + BELIEVED;
+        assert_eq!(limit.current(next), 2);
+        limit.refused(1, next);
+        assert_eq!(limit.current(next + BELIEVED), 1);
+        assert_eq!(limit.current(next + BELIEVED * 2), 2);
     }
 
     #[test]

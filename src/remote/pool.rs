@@ -120,6 +120,29 @@ impl Pool {
         Ok(Pool(shared))
     }
 
+    /// Takes over a session that was made elsewhere.
+    pub(super) fn adopt(&self, session: Session) {
+        let mut state = self.0.state.lock();
+        state.open += 1;
+        state.idle.push(Idle { session, since: Instant::now() });
+        drop(state);
+        self.0.changed.notify_all();
+    }
+
+    /// A connection for metadata that is idle while nobody waits for one.
+    pub(super) fn try_idle(&self) -> Option<Lease> {
+        let mut state = self.0.state.lock();
+        if !state.queue.is_empty() {
+            return None;
+        }
+        let session = state.idle.pop()?.session;
+        drop(state);
+        // One that is dead is closed with the lease.
+        let ready = session.is_ready();
+        let lease = Lease { pool: self.clone(), session: Some(session), lane: Lane::Metadata, fresh: false };
+        ready.then_some(lease)
+    }
+
     /// Waits for a connection.
     ///
     /// # Errors

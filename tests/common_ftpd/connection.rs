@@ -1,0 +1,351 @@
+//! One control connection.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::data::Way;
+use super::quirks::{Opening, Passive, Quirks, Refusal, Rest, Then};
+use super::server::Shared;
+use super::tree::{Node, join};
+
+/// Ends a connection.
+pub(super) struct Over;
+
+impl From<std::io::Error> for Over {
+    fn from(_: std::io::Error) -> Over {
+        Over
+    }
+}
+
+pub(super) type Step = Result<(), Over>;
+
+pub(super) struct Connection<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    number: usize,
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+    /// Replies sent.
+    replies: usize,
+    refusal: Option<Refusal>,
+    logged_in: bool,
+    cwd: String,
+    pub(super) restart: usize,
+    pub(super) way: Option<Way>,
+    /// Replies kept back, to be sent in another order.
+    held: Option<Vec<Vec<u8>>>,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        number: usize,
+        stream: TcpStream,
+        refusal: Option<Refusal>,
+    ) -> Connection<'a> {
+        stream.set_nodelay(true).unwrap();
+        let reader = BufReader::new(stream.try_clone().unwrap());
+        let cwd = shared.quirks.lock().home.to_owned();
+        let (replies, restart, way, held) = (0, 0, None, None);
+        let logged_in = false;
+        Connection { shared, number, stream, reader, replies, refusal, logged_in, cwd, restart, way, held }
+    }
+
+    pub(super) fn serve(&mut self) -> Step {
+        self.maybe_cut()?;
+        match self.refusal {
+            Some(Refusal::Silent) => return Err(Over),
+            Some(Refusal::Greeting(text)) => {
+                self.reply(text)?;
+                return Err(Over);
+            }
+            _ => {}
+        }
+        if self.say_instead("GREETING")? {
+            self.reply("220 mini ready")?;
+        }
+        loop {
+            let mut lines = vec![self.line()?];
+            if self.quirks().reorders {
+                while self.reader.buffer().contains(&b'\n') {
+                    lines.push(self.line()?);
+                }
+            }
+            self.held = (lines.len() > 1).then(Vec::new);
+            for line in lines {
+                self.obey(&line)?;
+            }
+            for reply in self.held.take().into_iter().flatten().rev() {
+                self.stream.write_all(&reply)?;
+            }
+        }
+    }
+
+    pub(super) fn quirks(&self) -> Quirks {
+        self.shared.quirks.lock().clone()
+    }
+
+    /// Sends one reply; `text` may be several lines.
+    pub(super) fn reply(&mut self, text: &str) -> Step {
+        let bytes = format!("{text}\r\n").into_bytes();
+        match &mut self.held {
+            Some(held) => held.push(bytes),
+            None => self.stream.write_all(&bytes)?,
+        }
+        self.replies += 1;
+        self.maybe_cut()
+    }
+
+    /// Sends bytes that are no reply of ours.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> Step {
+        Ok(self.stream.write_all(bytes)?)
+    }
+
+    /// Sends and receives nothing more until the client goes.
+    pub(super) fn hang(&mut self) -> Step {
+        let mut sink = [0; 512];
+        while self.reader.read(&mut sink)? > 0 {}
+        Err(Over)
+    }
+
+    fn maybe_cut(&mut self) -> Step {
+        let cut = self.shared.quirks.lock().control_cut;
+        if cut.is_some_and(|cut| self.replies == cut.after && self.number < cut.connections) {
+            self.shared.cuts.fetch_add(1, Ordering::SeqCst);
+            self.stream.shutdown(Shutdown::Both)?;
+            return Err(Over);
+        }
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<String, Over> {
+        let mut line = Vec::new();
+        if self.reader.by_ref().take(8192).read_until(b'\n', &mut line)? == 0 {
+            return Err(Over);
+        }
+        let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+        let shown = if text.starts_with("PASS ") { "PASS ***".to_owned() } else { text.clone() };
+        self.shared.transcript.lock().entry(self.number).or_default().push(shown);
+        Ok(text)
+    }
+
+    /// Says what the test wants said at `verb`; true when the right reply is to follow.
+    fn say_instead(&mut self, verb: &str) -> Result<bool, Over> {
+        let said = {
+            let mut quirks = self.shared.quirks.lock();
+            quirks.said.iter_mut().find(|said| said.verb == verb && said.times > 0).map(|said| {
+                said.times -= 1;
+                said.clone()
+            })
+        };
+        let Some(said) = said else { return Ok(true) };
+        self.raw(&said.bytes)?;
+        match said.then {
+            Then::GoOn => Ok(false),
+            Then::Obey => Ok(true),
+            Then::Close => Err(Over),
+            Then::Hang => self.hang().map(|()| false),
+        }
+    }
+
+    fn obey(&mut self, line: &str) -> Step {
+        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let verb = verb.to_ascii_uppercase();
+        if !self.say_instead(&verb)? {
+            return Ok(());
+        }
+        let quirks = self.quirks();
+        let path = join(&self.cwd, argument);
+        if !self.logged_in && !["USER", "PASS", "ACCT", "FEAT", "QUIT"].contains(&verb.as_str()) {
+            return self.reply("530 Please login with USER and PASS.");
+        }
+        match verb.as_str() {
+            "USER" if quirks.no_password => self.welcome(),
+            "USER" => self.reply("331 Password required"),
+            "PASS" => match (self.refusal, quirks.account) {
+                (Some(Refusal::Pass(text)), _) => {
+                    self.reply(text)?;
+                    Err(Over)
+                }
+                (_, Some(_)) => self.reply("332 Need account"),
+                _ if argument != "secret" => self.reply("530 Login incorrect."),
+                _ => self.welcome(),
+            },
+            "ACCT" if quirks.account == Some(argument) => self.welcome(),
+            "ACCT" => self.reply("530 Login incorrect."),
+            "FEAT" => self.features(&quirks),
+            "OPTS" | "TYPE" | "NOOP" => self.reply("200 OK"),
+            "PWD" => self.reply(&format!("257 \"{}\" is the current directory", self.cwd)),
+            "CWD" => match self.node(&path) {
+                Some(Node::Directory) => {
+                    self.cwd = path;
+                    self.reply("250 Directory changed")
+                }
+                Some(_) => self.reply(&format!("550 {argument}: Not a directory")),
+                None => self.absent(argument),
+            },
+            "SIZE" => match self.node(&path) {
+                Some(Node::File { bytes, .. }) => self.reply(&format!("213 {}", bytes.len())),
+                Some(_) => self.reply(&format!("550 {argument}: not a regular file")),
+                None => self.absent(argument),
+            },
+            "MDTM" => {
+                let time = self.shared.tree.lock().time(&path);
+                match time {
+                    Some(time) => self.reply(&format!("213 {time}")),
+                    None => self.absent(argument),
+                }
+            }
+            "MLST" if quirks.mlst => {
+                let facts = self.shared.tree.lock().facts(&path);
+                match facts {
+                    Some(facts) => self.reply(&format!("250-Listing\r\n {facts} {path}\r\n250 End")),
+                    None => self.absent(argument),
+                }
+            }
+            "REST" => self.rest(argument, quirks.rest),
+            "EPSV" => self.passive(quirks.epsv, true),
+            "PASV" => self.passive(quirks.pasv, false),
+            "EPRT" if quirks.eprt => self.active(eprt_address(argument)),
+            "PORT" if quirks.port => self.active(port_address(argument)),
+            "MLSD" if quirks.mlst => {
+                let bytes = self.listing(&quirks, |tree, dir| tree.mlsd(dir));
+                self.transfer(&quirks, &bytes)
+            }
+            "LIST" => {
+                let bytes = self.listing(&quirks, |tree, dir| tree.list(dir, quirks.list_form));
+                self.transfer(&quirks, &bytes)
+            }
+            "RETR" => self.retrieve(&quirks, argument, &path),
+            "QUIT" => {
+                self.reply("221 Goodbye")?;
+                Err(Over)
+            }
+            _ => self.reply("500 Unknown command"),
+        }
+    }
+
+    fn welcome(&mut self) -> Step {
+        self.logged_in = true;
+        self.reply("230 Logged in")
+    }
+
+    fn node(&self, path: &str) -> Option<Node> {
+        self.shared.tree.lock().at(path).cloned()
+    }
+
+    fn absent(&mut self, argument: &str) -> Step {
+        self.reply(&format!("550 {argument}: No such file or directory"))
+    }
+
+    fn features(&mut self, quirks: &Quirks) -> Step {
+        match quirks.feat {
+            Some(text) => self.reply(text),
+            None => {
+                let mlst = if quirks.mlst { " MLST type*;size*;modify*;unique*;UNIX.mode*;\r\n" } else { "" };
+                self.reply(&format!(
+                    "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n{mlst} REST STREAM\r\n SIZE\r\n211 End"
+                ))
+            }
+        }
+    }
+
+    fn rest(&mut self, argument: &str, rest: Rest) -> Step {
+        let works = match rest {
+            Rest::Works => true,
+            Rest::Refused | Rest::Works1st(0) => false,
+            Rest::Works1st(times) => {
+                self.shared.quirks.lock().rest = Rest::Works1st(times - 1);
+                true
+            }
+        };
+        match argument.parse() {
+            Ok(offset) if works => {
+                self.restart = offset;
+                self.reply(&format!("350 Restarting at {offset}"))
+            }
+            _ => self.reply("502 REST not implemented"),
+        }
+    }
+
+    fn passive(&mut self, kind: Passive, extended: bool) -> Step {
+        if kind == Passive::Refused {
+            return self.reply("500 Not understood");
+        }
+        let ip = self.stream.local_addr()?.ip();
+        let (way, mut port) = Way::listen(ip)?;
+        let mut told = match ip {
+            std::net::IpAddr::V4(ip) => ip.octets(),
+            std::net::IpAddr::V6(_) => [0; 4],
+        };
+        match kind {
+            // The listener is closed at once: connecting is refused.
+            Passive::Dead => self.way = None,
+            Passive::PortZero => port = 0,
+            Passive::Foreign(ip) => {
+                told = ip.octets();
+                self.way = Some(way);
+            }
+            _ => self.way = Some(way),
+        }
+        let [a, b, c, d] = told;
+        match extended {
+            true => self.reply(&format!("229 Entering Extended Passive Mode (|||{port}|)")),
+            false => self.reply(&format!(
+                "227 Entering Passive Mode ({a},{b},{c},{d},{},{})",
+                port >> 8,
+                port & 255
+            )),
+        }
+    }
+
+    fn active(&mut self, address: Option<SocketAddr>) -> Step {
+        match address {
+            // RFC 2577 s.3: never to anybody but the client.
+            Some(address) if Some(address.ip()) == self.stream.peer_addr().ok().map(|peer| peer.ip()) => {
+                self.way = Some(Way::Active(address));
+                self.reply("200 Command successful")
+            }
+            _ => self.reply("501 Bad address"),
+        }
+    }
+
+    fn listing(&self, quirks: &Quirks, print: impl Fn(&super::tree::Tree, &str) -> Vec<u8>) -> Vec<u8> {
+        match quirks.listings.get(&self.cwd) {
+            Some(raw) => raw.clone(),
+            None => print(&self.shared.tree.lock(), &self.cwd),
+        }
+    }
+
+    fn retrieve(&mut self, quirks: &Quirks, argument: &str, path: &str) -> Step {
+        let offset = std::mem::take(&mut self.restart);
+        let found = self.shared.tree.lock().bytes(path);
+        let Some(mut bytes) = found else { return self.absent(argument) };
+        let sent = i64::try_from(bytes.len()).unwrap() + quirks.extra;
+        bytes.resize(usize::try_from(sent.max(0)).unwrap(), b'+');
+        if offset > bytes.len() {
+            return self.reply("554 Restart offset beyond the end of the file");
+        }
+        self.transfer(quirks, &bytes[offset..])
+    }
+
+    /// The announcement of a transfer, where there is one.
+    pub(super) fn announce(&mut self, opening: Opening) -> Step {
+        match opening {
+            Opening::Says(code) => self.reply(&format!("{code} Opening data connection")),
+            Opening::Missing => Ok(()),
+        }
+    }
+}
+
+fn eprt_address(argument: &str) -> Option<SocketAddr> {
+    let mut parts = argument.split('|').skip(2);
+    Some(SocketAddr::new(parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn port_address(argument: &str) -> Option<SocketAddr> {
+    let numbers: Vec<u8> = argument.split(',').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+    let [a, b, c, d, high, low] = numbers[..] else { return None };
+    Some(SocketAddr::from(([a, b, c, d], u16::from(high) << 8 | u16::from(low))))
+}

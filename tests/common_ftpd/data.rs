@@ -1,0 +1,110 @@
+//! Data connections, and the ways in which they go wrong.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::connection::{Connection, Over, Step};
+use super::quirks::{DataCutEnd, Quirks};
+
+/// How long the server waits for a data connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Written at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Where the next data connection comes from.
+pub(super) enum Way {
+    Passive(TcpListener),
+    Active(SocketAddr),
+}
+
+impl Way {
+    pub(super) fn listen(ip: IpAddr) -> std::io::Result<(Way, u16)> {
+        let listener = TcpListener::bind((ip, 0))?;
+        SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
+        let port = listener.local_addr()?.port();
+        Ok((Way::Passive(listener), port))
+    }
+}
+
+impl Connection<'_> {
+    /// Sends `bytes` over the data connection, with everything that goes before and after.
+    pub(super) fn transfer(&mut self, quirks: &Quirks, bytes: &[u8]) -> Step {
+        let Some(way) = self.way.take() else { return self.reply("425 Use EPSV or PORT first") };
+        self.announce(quirks.opening)?;
+        let connected = match way {
+            Way::Passive(listener) => listener.accept().map(|(stream, _)| stream),
+            Way::Active(address) => {
+                if quirks.stranger {
+                    intrude(address);
+                }
+                TcpStream::connect_timeout(&address, PATIENCE)
+            }
+        };
+        let Ok(mut data) = connected else { return self.reply("425 Can't open data connection") };
+        data.set_write_timeout(Some(Duration::from_secs(30)))?;
+        let cut = {
+            let mut quirks = self.shared.quirks.lock();
+            quirks.data_cut.as_mut().filter(|cut| cut.times > 0 && cut.after < bytes.len()).map(|cut| {
+                cut.times -= 1;
+                *cut
+            })
+        };
+        let sent = match cut {
+            Some(cut) => &bytes[..cut.after],
+            None => bytes,
+        };
+        for chunk in sent.chunks(CHUNK) {
+            if data.write_all(chunk).is_err() {
+                return self.reply("426 Connection closed; transfer aborted");
+            }
+            if let Some(pause) = quirks.slow {
+                std::thread::sleep(pause);
+            }
+        }
+        while quirks.endless_listings && !self.shared.is_stopping() {
+            if data.write_all(&b"\x01garbage without meaning\r\n".repeat(1000)).is_err() {
+                return self.reply("426 Connection closed; transfer aborted");
+            }
+        }
+        if let Some(cut) = cut {
+            self.shared.cuts.fetch_add(1, Ordering::SeqCst);
+            match cut.end {
+                DataCutEnd::Says426 => {
+                    drop(data);
+                    self.reply("426 Connection closed; transfer aborted")?;
+                    return self.after_transfer(quirks, false);
+                }
+                DataCutEnd::Lies226 => {}
+                DataCutEnd::Silent => return Err(Over),
+                DataCutEnd::Stalls => return self.hang(),
+            }
+        }
+        let _ = data.shutdown(Shutdown::Write);
+        drop(data);
+        self.reply("226 Transfer complete")?;
+        self.after_transfer(quirks, true)
+    }
+
+    fn after_transfer(&mut self, quirks: &Quirks, succeeded: bool) -> Step {
+        if let Some(late) = quirks.late.filter(|late| !(late.failed_only && succeeded)) {
+            std::thread::sleep(late.pause);
+            self.raw(late.bytes)?;
+        }
+        if quirks.hang_up_after_transfer { Err(Over) } else { Ok(()) }
+    }
+}
+
+/// Connects to the client's data port from another address and sends something else.
+fn intrude(address: SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), 0));
+    socket.bind(&from.into()).unwrap();
+    if socket.connect_timeout(&address.into(), PATIENCE).is_ok() {
+        let _ = (&socket).write_all(b"bytes of somebody else");
+    }
+}

@@ -1,0 +1,18 @@
+//! An FTP server inside the test process: plain threads, a tree in memory, and a switch for each fault and
+//! quirk that a client must survive. It speaks only to loopback addresses.
+//!
+//! ```text
+//! Server (accept loop, counters, transcript) -> Connection (one thread each, commands) -> data connections
+//! ```
+
+mod connection;
+mod data;
+mod quirks;
+mod server;
+mod tree;
+
+pub(crate) use quirks::{
+    ControlCut, DataCut, DataCutEnd, Late, ListForm, Opening, Passive, Quirks, Refusal, Rest, Said, Then,
+};
+pub(crate) use server::Server;
+pub(crate) use tree::{Tree, pattern};
