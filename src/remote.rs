@@ -13,6 +13,7 @@ mod pool;
 mod retry;
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -80,13 +81,14 @@ impl Remote {
         let pool = Pool::new(config.clone(), profile.clone(), connections)
             .map_err(|e| Error::new(Kind::Failed, "connect", "", &server, e))?;
         let mut remote = Remote { pool, profile: profile.clone(), server, base: RemotePath::root() };
-        // Who mounts is told at once what is wrong; only a server without a free place is waited for.
+        // Who mounts is told at once that there is no such server, or no such user. One that is there and has
+        // no free place, or breaks off, is tried for a while.
         let first = match Session::open(config, profile, deadline) {
             Ok(session) => {
                 remote.pool.adopt(session);
                 Ok(())
             }
-            Err(LoginError::Full(_)) => {
+            Err(error) if is_passing(&error) => {
                 remote.pool.lease(Lane::Metadata, deadline.at_most(FIRST_PLACE)).map(drop)
             }
             Err(error) => Err(Unavailable::Login(error)),
@@ -376,6 +378,17 @@ impl Remote {
 impl Drop for Remote {
     fn drop(&mut self) {
         self.pool.close();
+    }
+}
+
+/// Whether a failed login may be a matter of seconds.
+fn is_passing(error: &LoginError) -> bool {
+    match error {
+        LoginError::Full(_) | LoginError::Failed(FtpError::Closed(_) | FtpError::Misbehaved(_)) => true,
+        LoginError::Failed(FtpError::Io { source, .. }) => {
+            matches!(source.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+        }
+        LoginError::Denied(_) | LoginError::Failed(_) => false,
     }
 }
 
