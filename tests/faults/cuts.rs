@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ftpfs::remote::Error;
+use ftpfs::remote::{Error, Kind};
 
 use crate::client::{Client, LATE, OPERATION, Options, SAMPLE_NAMES, is_clean, watched};
-use crate::common_ftpd::{ControlCut, DataCut, DataCutEnd, ListForm, Quirks, Rest, Server, Tree};
+use crate::common_ftpd::{ControlCut, DataCut, DataCutEnd, ListForm, Quirks, Rest, Said, Server, Then, Tree};
 
 /// Tests of one loop that run at the same time; nearly all of their time is waiting.
 const TOGETHER: usize = 8;
@@ -171,6 +171,34 @@ fn a_data_connection_that_stalls_is_given_up_and_gone_on_with() {
 }
 
 #[test]
+fn no_call_outlasts_its_deadline_however_long_a_stall_is_allowed() {
+    watched(|| {
+        let quirks = Quirks { mlst: false, ..Quirks::default() };
+        let server = Server::start(Tree::sample(), quirks);
+        let mut options = Options { operation: Duration::from_secs(3), ..Options::default() };
+        options.timeouts.stall = Duration::from_secs(40);
+        options.timeouts.reply = Duration::from_secs(40);
+        let client = Client::connect(&server, options).unwrap();
+        let reader = client.open("big").unwrap();
+        let in_time = |what: &str, call: &dyn Fn() -> Option<Error>| {
+            let begun = Instant::now();
+            let error = call().unwrap_or_else(|| panic!("{what} succeeded"));
+            assert_eq!(error.kind(), Kind::DeadlinePassed, "{what}: {error:?}");
+            assert!(begun.elapsed() < Duration::from_secs(3) + LATE, "{what} took {:?}", begun.elapsed());
+        };
+        for after in [0, 50] {
+            server.quirks().data_cut = Some(DataCut { after, times: usize::MAX, end: DataCutEnd::Stalls });
+            in_time("a listing", &|| client.list("").err());
+            in_time("a read", &|| client.read(&reader, 0, 1000).err());
+        }
+        server.quirks().data_cut = None;
+        server.quirks().said = vec![Said::new("SIZE", usize::MAX, "", Then::Hang)];
+        in_time("a stat", &|| client.version("small").err());
+        reader.close();
+    });
+}
+
+#[test]
 fn without_rest_a_file_that_is_always_cut_is_an_error_and_the_server_is_left_alone() {
     watched(|| {
         let quirks = Quirks { rest: Rest::Refused, ..Quirks::default() };
@@ -186,8 +214,8 @@ fn without_rest_a_file_that_is_always_cut_is_an_error_and_the_server_is_left_alo
         assert!(is_clean(&error), "{error:?}");
         // What could be had, is.
         assert!(fresh.read(&reader, 0, 1000).unwrap() == big[..1000]);
-        thread::sleep(std::time::Duration::from_secs(1));
-        let (before, pause) = (server.count("RETR"), std::time::Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(1));
+        let (before, pause) = (server.count("RETR"), Duration::from_secs(3));
         thread::sleep(pause);
         assert_eq!(server.count("RETR"), before, "it goes on for ever");
     });
