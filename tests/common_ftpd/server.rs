@@ -106,7 +106,8 @@ impl Server {
     /// Says something that nobody asked for, on all connections.
     pub(crate) fn say(&self, bytes: &[u8]) {
         for stream in self.shared.controls.lock().values_mut() {
-            stream.write_all(bytes).unwrap();
+            // The client may just have closed this one.
+            let _ = stream.write_all(bytes);
         }
     }
 
