@@ -85,7 +85,10 @@ impl Drop for Workers {
         state.closed = true;
         let abandoned = std::mem::take(&mut state.queue);
         self.group.work.notify_all();
-        while state.running > 0 {
+        // A job may hold the last reference to its group; it does not wait for its own thread.
+        let prefix = format!("{}-", self.group.name);
+        let own = usize::from(thread::current().name().is_some_and(|name| name.starts_with(&prefix)));
+        while state.running > own {
             if self.group.ended.wait_until(&mut state, deadline.instant()).timed_out() {
                 log::warn!("{} threads of {} are still at work", state.running, self.group.name);
                 break;
@@ -162,6 +165,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
+    use std::time::Instant;
 
     use crossbeam_channel::{RecvTimeoutError, bounded};
 
@@ -186,6 +190,23 @@ mod tests {
         let mut names: Vec<_> = (0..3).map(|_| done.recv_timeout(SOON).unwrap().unwrap()).collect();
         names.sort();
         assert_eq!(names, ["test-1", "test-2", "test-3"]);
+    }
+
+    #[test]
+    fn a_job_that_drops_its_own_group_does_not_wait_for_itself() {
+        let workers = Arc::new(Mutex::new(Some(Workers::new("test", 1, 1))));
+        let (sender, done) = bounded(1);
+        let inside = workers.clone();
+        let group = workers.lock();
+        let job = move || {
+            let dropped = inside.lock().take();
+            let begun = Instant::now();
+            drop(dropped);
+            sender.send(begun.elapsed()).unwrap();
+        };
+        group.as_ref().unwrap().submit(job).unwrap();
+        drop(group);
+        assert!(done.recv_timeout(SOON).unwrap() < JOIN);
     }
 
     #[test]

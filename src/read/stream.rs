@@ -127,8 +127,24 @@ enum End {
     Broken(FtpError),
 }
 
+/// Takes a stream out when its thread ends in a way that nobody foresaw, so that no reader waits for it.
+struct Unforeseen<'a> {
+    reader: &'a Reader,
+    id: u64,
+}
+
+impl Drop for Unforeseen<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.reader.state.lock().streams.retain(|stream| stream.id != self.id);
+            self.reader.changed.notify_all();
+        }
+    }
+}
+
 /// Runs a stream to its end.
 pub(super) fn run(reader: &Arc<Reader>, id: u64) {
+    let _guard = Unforeseen { reader, id };
     let outcome = fetch(reader, id);
     let mut state = reader.state.lock();
     if let Some(Outcome::Changed(error)) = &outcome {

@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::deadline::Deadline;
 use crate::ftp::config::SessionConfig;
+use crate::ftp::error::Error as FtpError;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::session::{LoginError, Session};
 use crate::remote::breaker::Breaker;
@@ -326,6 +327,10 @@ impl Shared {
             }
             LoginError::Full(_) => {
                 log::info!("{error}; trying again");
+                // Closed without a word may mean full (ProFTPD MaxInstances) or broken; for long, it is broken.
+                if matches!(error, LoginError::Full(FtpError::Closed(None))) {
+                    state.breaker.failed(started, now, error.clone());
+                }
                 state.full = Some((now, error));
             }
             LoginError::Denied(_) => {

@@ -109,11 +109,13 @@ fn bind(run: &str, files: &[(&str, &str)]) -> String {
 }
 
 fn vsftpd(listen: &str, port: u16, root: &str, most: u32, idle: u64) -> String {
+    // All servers of a run share ::1, and a session of vsftpd dies when another holds its port 20 there.
+    let from_port_20 = if listen.contains("::1") { "NO" } else { "YES" };
     format!(
         "{listen}\nlisten_port={port}\nbackground=NO\nlocal_enable=YES\nanonymous_enable=YES\nftp_username=ftp\n\
          anon_root={root}\nanon_world_readable_only=NO\nno_anon_password=YES\nwrite_enable=YES\n\
          seccomp_sandbox=NO\npam_service_name=vsftpd\nchroot_local_user=YES\nallow_writeable_chroot=YES\n\
-         local_root={root}\nconnect_from_port_20=YES\nmax_clients={most}\nutf8_filesystem=YES\n\
+         local_root={root}\nconnect_from_port_20={from_port_20}\nmax_clients={most}\nutf8_filesystem=YES\n\
          idle_session_timeout={idle}\n"
     )
 }
