@@ -58,6 +58,7 @@ impl CliError {
 ///
 /// Must be called before the process has a second thread.
 pub fn run() -> ExitCode {
+    sys::share_one_arena();
     let code = launch().unwrap_or_else(|error| {
         say(&chain(&error));
         error.exit_code()

@@ -80,6 +80,21 @@ pub fn terminate(pid: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, libc::SIGTERM) })
 }
 
+/// Has all threads allocate from one place. glibc otherwise gives each thread an arena of its own, and a block
+/// that is made by one thread and freed by another leaves a hole in the first one's: a cache of 64 MiB filled by
+/// many threads was seen to take 260 MB.
+#[cfg(target_env = "gnu")]
+pub fn share_one_arena() {
+    // SAFETY: sets a number inside the allocator; the process has one thread.
+    if unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) } == 0 {
+        log::debug!("the allocator keeps an arena for each thread");
+    }
+}
+
+/// Has all threads allocate from one place: other allocators than glibc's do so by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn share_one_arena() {}
+
 /// What becomes of a mount that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmount {

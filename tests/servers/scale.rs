@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::common::bounded::{shell, succeeded};
+use crate::common::compare::random_readers;
 use crate::common::content::{MIB, bytes, link_big_file};
 use crate::common::mount::Mount;
 use crate::common::server::{Kind, Options, Server, User};
@@ -74,5 +75,7 @@ fn a_gigabyte_read_stays_in_its_memory(kind: Kind) {
     );
     let last = succeeded("tail", shell(BOUND, mount.path(), "tail -c 1000 huge", &[]));
     assert!(last == bytes(1024, 1024 * MIB - 1000, 1000), "wrong last bytes");
+    // Blocks that many threads make and others free.
+    random_readers(BOUND, &mount.path().join("huge"), 1024, 1024 * MIB, 8, 60);
     assert!(mount.peak_rss() < (64 + 32) * MIB, "peak memory {} MiB", mount.peak_rss() / MIB);
 }
