@@ -132,7 +132,11 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     };
     let watcher = signals::watch(on_signal).map_err(system("cannot handle signals"))?;
 
-    let fuse = |source| MountError::Fuse { dir: plan.mountpoint.clone(), source };
+    // What fusermount3 says comes with its line end.
+    let fuse = |error: io::Error| MountError::Fuse {
+        dir: plan.mountpoint.clone(),
+        source: io::Error::new(error.kind(), error.to_string().trim_end().to_owned()),
+    };
     // The end of the session drops the adapter, and with it `ended`.
     let adapter = Adapter::new(fs, plan.operation_timeout, ended);
     let session = Session::new(adapter, &plan.mountpoint, &fuse_config(plan)).map_err(fuse)?;
