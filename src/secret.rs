@@ -29,16 +29,10 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::config::Login;
 
     #[test]
-    fn debug_of_a_login_shows_no_secret() {
-        let login = Login {
-            user: b"u".to_vec(),
-            password: Secret::new("hidden"),
-            account: Some(Secret::new("hidden")),
-        };
-        let text = format!("{login:?}");
-        assert!(text.contains("***") && !text.contains("hidden") && !text.contains("104"), "{text}");
+    fn debug_shows_nothing_of_it() {
+        let text = format!("{:?}", Secret::new("hidden"));
+        assert_eq!(text, "***");
     }
 }
