@@ -1,84 +1,87 @@
 //! The order of the layers, and what only one of them may know.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[cfg(test)]
+mod house {
+    use std::fs;
+    use std::path::{Path, PathBuf};
 
-/// From the user to the server; a layer imports from itself and from those behind it.
-const LAYERS: [&str; 8] = ["cli", "mount", "fuse", "vfs", "read", "cache", "remote", "ftp"];
+    /// From the user to the server; a layer imports from itself and from those behind it.
+    const LAYERS: [&str; 8] = ["cli", "mount", "fuse", "vfs", "read", "cache", "remote", "ftp"];
 
-/// Without knowledge of the domain: usable by all, importing from none.
-const GROUND: [&str; 4] = ["deadline", "secret", "sys", "workers"];
+    /// Without knowledge of the domain: usable by all, importing from none.
+    const GROUND: [&str; 4] = ["deadline", "secret", "sys", "workers"];
 
-/// Longest source file, in lines, tests in it included.
-const LONGEST: usize = 600;
+    /// Longest source file, in lines, tests in it included.
+    const LONGEST: usize = 600;
 
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => sources(&path, found),
-            false => found.push(path),
+    fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => sources(&path, found),
+                false => found.push(path),
+            }
         }
     }
-}
 
-/// Each file with its layer (the first part of its path below src/) and its text.
-fn files() -> Vec<(PathBuf, String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    sources(&root, &mut paths);
-    let file = |path: PathBuf| {
-        let below = path.strip_prefix(&root).unwrap().to_owned();
-        let first = below.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
-        let layer = first.trim_end_matches(".rs").to_owned();
-        let text = fs::read_to_string(&path).unwrap();
-        (below, layer, text)
-    };
-    let files: Vec<_> = paths.into_iter().map(file).collect();
-    assert!(files.len() > 50, "the sources were not found");
-    files
-}
-
-fn rank(layer: &str) -> usize {
-    LAYERS.iter().position(|&known| known == layer).unwrap_or(LAYERS.len())
-}
-
-#[test]
-fn layers_import_only_from_those_behind_them() {
-    for (path, layer, text) in files() {
-        if layer == "lib" || layer == "main" {
-            continue;
-        }
-        assert!(rank(&layer) < LAYERS.len() || GROUND.contains(&layer.as_str()), "{layer} has no place");
-        for import in text.split("crate::").skip(1) {
-            let to: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            let known = LAYERS.contains(&to.as_str()) || GROUND.contains(&to.as_str());
-            assert!(!known || rank(&to) >= rank(&layer), "{} imports from {to}", path.display());
-        }
+    /// Each file with its layer (the first part of its path below src/) and its text.
+    fn files() -> Vec<(PathBuf, String, String)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut paths = Vec::new();
+        sources(&root, &mut paths);
+        let file = |path: PathBuf| {
+            let below = path.strip_prefix(&root).unwrap().to_owned();
+            let first = below.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+            let layer = first.trim_end_matches(".rs").to_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            (below, layer, text)
+        };
+        let files: Vec<_> = paths.into_iter().map(file).collect();
+        assert!(files.len() > 50, "the sources were not found");
+        files
     }
-}
 
-#[test]
-fn libraries_are_known_where_they_belong() {
-    for (library, homes) in [
-        ("clap::", &["cli"][..]),
-        ("fuser::", &["fuse", "mount"]),
-        ("unsafe {", &["sys"]),
-        ("socket2::", &["ftp"]),
-    ] {
+    fn rank(layer: &str) -> usize {
+        LAYERS.iter().position(|&known| known == layer).unwrap_or(LAYERS.len())
+    }
+
+    #[test]
+    fn layers_import_only_from_those_behind_them() {
         for (path, layer, text) in files() {
-            assert!(
-                !text.contains(library) || homes.contains(&layer.as_str()),
-                "{} knows {library}",
-                path.display()
-            );
+            if layer == "lib" || layer == "main" {
+                continue;
+            }
+            assert!(rank(&layer) < LAYERS.len() || GROUND.contains(&layer.as_str()), "{layer} has no place");
+            for import in text.split("crate::").skip(1) {
+                let to: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let known = LAYERS.contains(&to.as_str()) || GROUND.contains(&to.as_str());
+                assert!(!known || rank(&to) >= rank(&layer), "{} imports from {to}", path.display());
+            }
         }
     }
-}
 
-#[test]
-fn files_are_short_enough_to_be_read() {
-    for (path, _, text) in files() {
-        assert!(text.lines().count() <= LONGEST, "{} is too long", path.display());
+    #[test]
+    fn libraries_are_known_where_they_belong() {
+        for (library, homes) in [
+            ("clap::", &["cli"][..]),
+            ("fuser::", &["fuse", "mount"]),
+            ("unsafe {", &["sys"]),
+            ("socket2::", &["ftp"]),
+        ] {
+            for (path, layer, text) in files() {
+                assert!(
+                    !text.contains(library) || homes.contains(&layer.as_str()),
+                    "{} knows {library}",
+                    path.display()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_short_enough_to_be_read() {
+        for (path, _, text) in files() {
+            assert!(text.lines().count() <= LONGEST, "{} is too long", path.display());
+        }
     }
 }
