@@ -22,6 +22,7 @@ use crate::mount::plan::{Access, MountPlan};
 use crate::mount::signals::Signal;
 use crate::read::Readers;
 use crate::remote::{self, Kind, Remote};
+use crate::sys;
 use crate::vfs::{self, FileSystem};
 
 /// Threads that take requests from the kernel. They answer from memory and never wait.
@@ -139,7 +140,7 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     };
     // The end of the session drops the adapter, and with it `ended`.
     let adapter = Adapter::new(fs, plan.operation_timeout, ended);
-    let session = Session::new(adapter, &plan.mountpoint, &fuse_config(plan)).map_err(fuse)?;
+    let session = mount(plan, adapter).map_err(fuse)?;
     let notifier = notify::start(session.notifier(), news).map_err(system("cannot start a thread"))?;
     // Never dropped: it would unmount by path whatever is mounted there by then, see `mounted`.
     let session = std::mem::ManuallyDrop::new(session.spawn().map_err(fuse)?);
@@ -162,7 +163,30 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     Ok(())
 }
 
-/// What the kernel, or fusermount3, is told. Always read-only: this version cannot write.
+/// Mounts by mount(2), or through fusermount3 where that is not allowed.
+fn mount(plan: &MountPlan, adapter: Adapter) -> io::Result<Session<Adapter>> {
+    let config = fuse_config(plan);
+    let mut data = String::new();
+    if plan.default_permissions {
+        data.push_str(",default_permissions");
+    }
+    if plan.access != Access::Owner {
+        data.push_str(",allow_other");
+    }
+    let words = [plan.kernel_words.as_slice(), &["ro"]].concat();
+    match sys::mount_fuse(&plan.fsname, &plan.mountpoint, &words, &data) {
+        Ok(device) => Session::from_fd(adapter, device, config.acl, config).inspect_err(|_| {
+            // The kernel did not like the answer to its first request; nobody has used the mount yet.
+            let _ = sys::unmount(&plan.mountpoint, sys::Unmount::Detach);
+        }),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Session::new(adapter, &plan.mountpoint, &config)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What fusermount3 is told. Always read-only: this version cannot write.
 fn fuse_config(plan: &MountPlan) -> Config {
     let words = plan.kernel_words.iter().filter_map(|word| match *word {
         "suid" => Some(MountOption::Suid),
@@ -182,8 +206,7 @@ fn fuse_config(plan: &MountPlan) -> Config {
     config.mount_options = words.collect();
     config.mount_options.push(MountOption::RO);
     config.mount_options.push(MountOption::FSName(plan.fsname.clone()));
-    // fuser hands its own Subtype to fusermount3 only; the kernel takes the word itself since Linux 5.4.
-    config.mount_options.push(MountOption::CUSTOM("subtype=ftpfs".to_owned()));
+    config.mount_options.push(MountOption::Subtype("ftpfs".to_owned()));
     if plan.default_permissions {
         config.mount_options.push(MountOption::DefaultPermissions);
     }

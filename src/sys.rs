@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -94,6 +94,39 @@ pub fn share_one_arena() {
 /// Has all threads allocate from one place: other allocators than glibc's do so by themselves.
 #[cfg(not(target_env = "gnu"))]
 pub fn share_one_arena() {}
+
+/// Mounts a FUSE file system of subtype `ftpfs` on `dir` and returns the device that its requests come from.
+/// `words` are those of mount(8) for flags, `data` is what fuse takes beyond them, separated by commas.
+///
+/// The directory is not opened: where systemd's automount waits on it, opening would wait for this very mount.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN; ENOENT where there is no /dev/fuse; what mount(2) says.
+pub fn mount_fuse(source: &str, dir: &Path, words: &[&str], data: &str) -> io::Result<OwnedFd> {
+    let device: OwnedFd = File::options().read(true).write(true).open("/dev/fuse")?.into();
+    let flag = |word: &&str| match *word {
+        "ro" => libc::MS_RDONLY,
+        "nosuid" => libc::MS_NOSUID,
+        "nodev" => libc::MS_NODEV,
+        "noexec" => libc::MS_NOEXEC,
+        "noatime" => libc::MS_NOATIME,
+        "sync" => libc::MS_SYNCHRONOUS,
+        "dirsync" => libc::MS_DIRSYNC,
+        _ => 0,
+    };
+    let flags = words.iter().map(flag).fold(0, |flags, flag| flags | flag);
+    // SAFETY: no memory is touched.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    let data = format!("fd={},rootmode=40000,user_id={uid},group_id={gid}{data}", device.as_raw_fd());
+    let (source, data) = (CString::new(source)?, CString::new(data)?);
+    let dir = CString::new(dir.as_os_str().as_bytes())?;
+    // SAFETY: all are C strings that live until the call returns; fuse reads `data` as one.
+    let result = unsafe {
+        libc::mount(source.as_ptr(), dir.as_ptr(), c"fuse.ftpfs".as_ptr(), flags, data.as_ptr().cast())
+    };
+    check(result)?;
+    Ok(device)
+}
 
 /// What becomes of a mount that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
