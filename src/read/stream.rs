@@ -359,6 +359,7 @@ fn pump(reader: &Arc<Reader>, id: u64, transfer: &mut Transfer<'_>, held: &mut V
             Err(error) => return (DataEnd::Error(error), received),
         };
         first_byte.get_or_insert_with(Instant::now);
+        reader.sources.remote.pool().heard();
         let left = usize::try_from(size - next).unwrap_or(usize::MAX);
         let bytes = &chunk[..n.min(left)];
         received += bytes.len() as u64;
