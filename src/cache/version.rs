@@ -1,8 +1,8 @@
 //! Which version of a file some bytes belong to.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -30,9 +30,19 @@ pub struct FileVersion {
     pub modified: Option<Modified>,
     /// The `unique` fact (RFC 3659 s.7.5.2), where told.
     pub unique: Option<Box<[u8]>>,
+    /// The time to the second, once it was told; shared by all who hold this version, since a listing may
+    /// tell minutes only and a file may be replaced within one.
+    exact: Arc<OnceLock<Modified>>,
 }
 
 impl FileVersion {
+    /// What a listing, or a question about one file, tells of a version.
+    pub fn new(id: FileId, size: u64, modified: Option<Modified>, unique: Option<Box<[u8]>>) -> FileVersion {
+        let version = FileVersion { id, size, modified, unique, exact: Arc::default() };
+        version.learn(modified);
+        version
+    }
+
     /// Whether what the server tells now can be the same version: equal size, times equal as far as the
     /// coarser of both tells, the same `unique`. What either side does not tell contradicts nothing.
     pub fn same_file_as(&self, entry: &RemoteEntry) -> bool {
@@ -41,11 +51,32 @@ impl FileVersion {
             _ => true,
         };
         entry.size.is_none_or(|size| size == self.size)
-            && match (self.modified, entry.modified) {
-                (Some(a), Some(b)) => same_time(a, b),
-                _ => true,
-            }
+            && [self.modified, self.exact.get().copied()]
+                .into_iter()
+                .flatten()
+                .all(|known| entry.modified.is_none_or(|modified| same_time(known, modified)))
             && told(&self.unique, &entry.unique)
+    }
+
+    /// As [`FileVersion::same_file_as`]; an exact time is kept, and later ones are compared with it.
+    pub fn confirmed_by(&self, entry: &RemoteEntry) -> bool {
+        if !self.same_file_as(entry) {
+            return false;
+        }
+        self.learn(entry.modified);
+        // Somebody else may have learned another time meanwhile.
+        self.same_file_as(entry)
+    }
+
+    /// Whether another version would show by its time, whenever it was made.
+    pub fn is_exact(&self) -> bool {
+        self.exact.get().is_some()
+    }
+
+    fn learn(&self, modified: Option<Modified>) {
+        if let Some(exact) = modified.filter(|modified| modified.precision == Precision::Second) {
+            self.exact.get_or_init(|| exact);
+        }
     }
 
     /// This version with what `entry` tells more precisely; `None` where it adds nothing.
@@ -53,9 +84,11 @@ impl FileVersion {
         let modified = more_precise(self.modified, entry.modified);
         let unique = self.unique.as_ref().or(entry.unique.as_ref());
         (modified != self.modified || unique != self.unique.as_ref()).then(|| FileVersion {
+            id: self.id,
+            size: self.size,
             modified,
             unique: unique.cloned(),
-            ..*self
+            exact: self.exact.clone(),
         })
     }
 }
@@ -115,17 +148,15 @@ impl Versions {
     pub fn of(&self, path: &RemotePath, entry: &RemoteEntry) -> Option<Arc<FileVersion>> {
         let size = entry.size?;
         let mut seen = self.seen.lock();
-        let version = match seen.get(path).filter(|known| known.same_file_as(entry)) {
+        let version = match seen.get(path).filter(|known| known.confirmed_by(entry)) {
             Some(known) => match known.refined(entry) {
                 None => return Some(known.clone()),
                 Some(refined) => Arc::new(refined),
             },
-            None => Arc::new(FileVersion {
-                id: FileId(self.next.fetch_add(1, Ordering::Relaxed)),
-                size,
-                modified: entry.modified,
-                unique: entry.unique.clone(),
-            }),
+            None => {
+                let id = FileId(self.next.fetch_add(1, Ordering::Relaxed));
+                Arc::new(FileVersion::new(id, size, entry.modified, entry.unique.clone()))
+            }
         };
         seen.put(path.clone(), version.clone());
         Some(version)
@@ -181,7 +212,7 @@ mod tests {
             (None, at(noon, Second), true),
             (at(noon, Second), None, true),
         ] {
-            let version = FileVersion { id: FileId(1), size: 7, modified: a, unique: None };
+            let version = FileVersion::new(FileId(1), 7, a, None);
             assert_eq!(version.same_file_as(&entry(7, b, None)), same, "{a:?} {b:?}");
         }
     }
@@ -189,11 +220,25 @@ mod tests {
     #[test]
     fn size_and_unique_decide_too() {
         let unique = Some(Box::from(&b"u1"[..]));
-        let version = FileVersion { id: FileId(1), size: 7, modified: None, unique };
+        let version = FileVersion::new(FileId(1), 7, None, unique);
         assert!(version.same_file_as(&entry(7, None, Some(b"u1"))));
         assert!(version.same_file_as(&entry(7, None, None)));
         assert!(!version.same_file_as(&entry(7, None, Some(b"u2"))));
         assert!(!version.same_file_as(&entry(8, None, Some(b"u1"))));
+    }
+
+    #[test]
+    fn an_exact_time_learned_by_one_holder_of_a_version_binds_them_all() {
+        let versions = Versions::default();
+        let path = RemotePath::parse(b"/f").unwrap();
+        let listed = entry(7, at(60, Precision::Minute), None);
+        let (first, second) = (versions.of(&path, &listed).unwrap(), versions.of(&path, &listed).unwrap());
+        assert!(!first.is_exact());
+        assert!(first.confirmed_by(&entry(7, at(61, Precision::Second), None)));
+        assert!(!second.confirmed_by(&entry(7, at(62, Precision::Second), None)));
+        assert_eq!(versions.of(&path, &listed).unwrap().id, first.id);
+        let replaced = versions.of(&path, &entry(7, at(62, Precision::Second), None)).unwrap();
+        assert_ne!(replaced.id, first.id);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::cache::FileVersion;
 use crate::deadline::Deadline;
-use crate::ftp::time::Modified;
 use crate::read::stream::{self, Stream};
 use crate::read::window::STEP;
 use crate::read::{Patience, ReadError, Sources};
@@ -37,8 +36,6 @@ pub(super) struct State {
     pub(super) next_id: u64,
     /// The file is no longer this version.
     pub(super) stale: Option<Error>,
-    /// The exact time of this version, once MDTM or MLST told it.
-    pub(super) exact: Option<Modified>,
     pub(super) closed: bool,
 }
 

@@ -10,7 +10,6 @@ use crate::ftp::error::Error as FtpError;
 use crate::ftp::features::Capability;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
-use crate::ftp::time::Precision;
 use crate::ftp::transfer::Transfer;
 use crate::read::reader::{Reader, State};
 use crate::read::window::Window;
@@ -253,9 +252,10 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
 fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadline: Deadline) -> End {
     let path = reader.path.as_bytes();
     let Some(session) = lease.session() else { return End::Broken(FtpError::Closed(None)) };
-    // The first transfer from the start needs no check, unless what it brings would stand beside what an
-    // earlier reader of this version left: by itself it is of one version.
-    let check = offset > 0 || id > 0 || reader.sources.blocks.holds_any(reader.version.id);
+    // The first transfer from the start needs no check where a later one would show another version, unless
+    // what it brings would stand beside what an earlier reader left: by itself it is of one version.
+    let is_first = offset == 0 && id == 0 && !reader.sources.blocks.holds_any(reader.version.id);
+    let check = !is_first || !reader.version.is_exact();
     let began = Instant::now();
     let (mut transfer, facts) = match session.retrieve(path, offset, check, deadline) {
         Ok(started) => started,
@@ -359,6 +359,7 @@ fn pump(reader: &Arc<Reader>, id: u64, transfer: &mut Transfer<'_>, held: &mut V
             Err(error) => return (DataEnd::Error(error), received),
         };
         first_byte.get_or_insert_with(Instant::now);
+        reader.sources.remote.pool().heard();
         let left = usize::try_from(size - next).unwrap_or(usize::MAX);
         let bytes = &chunk[..n.min(left)];
         received += bytes.len() as u64;
@@ -479,11 +480,5 @@ fn changed(reader: &Reader, facts: &Facts) -> Option<String> {
             unique: None,
         },
     };
-    if !reader.version.same_file_as(&entry) {
-        return Some("its size, time or identity differs".to_owned());
-    }
-    let told = entry.modified.filter(|modified| modified.precision == Precision::Second)?;
-    let mut state = reader.state.lock();
-    let exact = *state.exact.get_or_insert(told);
-    (exact.seconds != told.seconds).then(|| "its time differs".to_owned())
+    (!reader.version.confirmed_by(&entry)).then(|| "its size, time or identity differs".to_owned())
 }

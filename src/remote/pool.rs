@@ -6,11 +6,12 @@
 //! 4. A holder that does nothing at the moment (a parked stream) is asked to give its connection up when
 //!    somebody waits; a busy one can see that somebody waits and give way.
 //! 5. No lock is held while the network is used.
+//! 6. A server that answers on one connection while another cannot be made is there, and has no more places.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -61,6 +62,9 @@ struct Shared {
     changed: Condvar,
     /// How many callers wait.
     waiting: AtomicUsize,
+    begun: Instant,
+    /// When the server was last heard on a connection, in ms since `begun`, and one more; 0 for never.
+    heard: AtomicU64,
 }
 
 struct State {
@@ -115,6 +119,8 @@ impl Pool {
             state: Mutex::new(state),
             changed: Condvar::new(),
             waiting: AtomicUsize::new(0),
+            begun: Instant::now(),
+            heard: AtomicU64::new(0),
         });
         let caretaker = shared.clone();
         std::thread::Builder::new().name("pool".to_owned()).spawn(move || caretaker.care())?;
@@ -125,6 +131,7 @@ impl Pool {
     pub(super) fn adopt(&self, session: Session) {
         let mut state = self.0.state.lock();
         state.open += 1;
+        self.0.note_success(&mut state);
         state.idle.push(Idle { session, since: Instant::now() });
         drop(state);
         self.0.changed.notify_all();
@@ -198,6 +205,11 @@ impl Pool {
     /// Whether somebody waits for a connection.
     pub fn is_wanted(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells that bytes came over a lease: the server is there.
+    pub fn heard(&self) {
+        self.0.note_heard();
     }
 
     /// Tells that a lease is held and not used; `revoke` is called (once) when somebody waits for it.
@@ -311,16 +323,32 @@ impl Shared {
     }
 
     fn note_success(&self, state: &mut State) {
+        self.note_heard();
         state.breaker.succeeded();
         state.full = None;
         let open = state.open;
         state.limit.accepted(open, Instant::now());
     }
 
+    fn note_heard(&self) {
+        self.heard.store(self.millis(Instant::now()).saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn note_failure(&self, state: &mut State, started: Instant, error: LoginError) {
         let now = Instant::now();
+        // Firewalls and super-servers turn the connection that is one too many away without a word, others
+        // by the text of a wrong password, which it cannot be shortly after it was accepted.
+        let since = match error {
+            LoginError::Denied(_) => self.millis(started).saturating_sub(self.millis(self.begun + IDLE)),
+            _ => self.millis(started),
+        };
+        let is_there = self.heard.load(Ordering::Relaxed) > since;
         match error {
-            LoginError::Full(_) if state.open > 0 => {
+            error if state.open > 0 && (is_there || matches!(error, LoginError::Full(_))) => {
                 log::info!("{error}; going on with {} connections", state.open);
                 let others = state.open;
                 state.limit.refused(others, now);
@@ -422,6 +450,10 @@ impl Drop for Lease {
         let mut state = self.pool.0.state.lock();
         if self.lane == Lane::Data {
             state.data -= 1;
+        }
+        if ready {
+            self.pool.heard();
+            state.breaker.succeeded();
         }
         let closed = if ready && !state.closing {
             state.idle.push(Idle { session, since: Instant::now() });

@@ -387,7 +387,7 @@ mod tests {
         let mut table = table();
         let ino = add(&mut table, ROOT, "f", FILE);
         let now = Instant::now();
-        let version = |id| Arc::new(FileVersion { id: FileId(id), size: 1, modified: None, unique: None });
+        let version = |id| Arc::new(FileVersion::new(FileId(id), 1, None, None));
         assert!(!table.open(ino, &version(7)).unwrap());
         assert!(table.open(ino, &version(7)).unwrap());
         assert!(!table.observe(ROOT, &name("f"), &entry(FILE, 1), now, 1).unwrap().outdated);

@@ -56,6 +56,9 @@ impl<'a> Connection<'a> {
         self.maybe_cut()?;
         match self.refusal {
             Some(Refusal::Silent) => return Err(Over),
+            Some(Refusal::Mute) => loop {
+                self.line()?;
+            },
             Some(Refusal::Greeting(text)) => {
                 self.reply(text)?;
                 return Err(Over);

@@ -204,6 +204,8 @@ pub(crate) enum Refusal {
     Greeting(&'static str),
     /// Closed without a byte (ProFTPD 1.3.8, MaxInstances).
     Silent,
+    /// Taken and never answered (a firewall that drops, a full super-server).
+    Mute,
     /// At PASS (ProFTPD 1.3.8 530, pure-ftpd 1.0.50 421).
     Pass(&'static str),
 }

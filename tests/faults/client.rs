@@ -142,6 +142,13 @@ impl Client {
         Ok(self.versions.of(&path, &entry).unwrap())
     }
 
+    /// What the listing of the login directory tells of a file there.
+    pub(crate) fn listed_version(&self, name: &str) -> Result<Arc<FileVersion>, Error> {
+        let entries = self.list("")?.entries;
+        let entry = entries.iter().find(|entry| *entry.name == *name.as_bytes()).unwrap();
+        Ok(self.versions.of(&self.path(name), entry).unwrap())
+    }
+
     pub(crate) fn open(&self, path: &str) -> Result<Arc<Reader>, Error> {
         Ok(self.open_version(path, self.version(path)?))
     }

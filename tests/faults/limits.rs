@@ -189,3 +189,35 @@ fn a_listing_does_not_wait_for_a_reader_that_never_pauses() {
         reading.join().unwrap();
     });
 }
+
+#[test]
+fn connections_that_cannot_be_made_do_not_harm_those_that_work() {
+    // Longer than it takes to give up a server that cannot be reached.
+    let table = [
+        (Refusal::Mute, Duration::from_secs(18)),
+        (Refusal::Pass("530 User cannot log in."), Duration::from_secs(1)),
+    ];
+    for (refusal, time) in table {
+        watched(move || {
+            let quirks = Quirks { places: Some((2, refusal)), ..Quirks::default() };
+            let server = Server::start(tree(), quirks);
+            let client = Client::of(&server);
+            let end = Instant::now() + time;
+            thread::scope(|scope| {
+                for i in 0..6 {
+                    let client = &client;
+                    scope.spawn(move || {
+                        let file = format!("sub/f{}", i % 4);
+                        while Instant::now() < end {
+                            assert!(
+                                client.read_all(&file).unwrap() == pattern(i % 4, 1 << 20),
+                                "{refusal:?}"
+                            );
+                            assert_eq!(client.names("").unwrap(), SAMPLE_NAMES);
+                        }
+                    });
+                }
+            });
+        });
+    }
+}

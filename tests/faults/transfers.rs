@@ -209,6 +209,36 @@ fn a_file_replaced_while_its_blocks_are_cached_is_never_a_mixture() {
 }
 
 #[test]
+fn a_file_replaced_within_the_minute_that_a_listing_tells_is_never_a_mixture() {
+    watched(|| {
+        let (old, new) = (pattern(1, 3 << 20), pattern(2, 3 << 20));
+        let mut tree = Tree::sample();
+        tree.put_at("/home/u/f", old.clone(), 1_614_834_301);
+        let server = Server::start(tree, Quirks { mlst: false, ..Quirks::default() });
+        let client = Client::of(&server);
+        let piece = |reader, offset: usize| match client.read(reader, offset, 50_000) {
+            Ok(piece) if piece == old[offset..offset + 50_000] => Some("old"),
+            Ok(piece) if piece == new[offset..offset + 50_000] => Some("new"),
+            Ok(_) => panic!("neither old nor new"),
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Changed);
+                None
+            }
+        };
+        let reader = client.open_version("f", client.listed_version("f").unwrap());
+        assert_eq!(piece(&reader, 0), Some("old"));
+        server.tree().put_at("/home/u/f", new.clone(), 1_614_834_302);
+        assert_ne!(piece(&reader, 2 << 20), Some("new"));
+        reader.close();
+        // What the first reader left in the cache does not stand beside the new bytes either.
+        let reader = client.open_version("f", client.listed_version("f").unwrap());
+        let seen: Vec<_> = [2 << 20, 0, 1 << 20].iter().filter_map(|&at| piece(&reader, at)).collect();
+        assert!(seen.iter().all(|which| *which == seen[0]), "a mixture: {seen:?}");
+        reader.close();
+    });
+}
+
+#[test]
 fn a_file_that_grows_is_read_as_it_was_listed_or_not_at_all() {
     watched(|| {
         let mut tree = Tree::sample();
