@@ -39,7 +39,7 @@ TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 say "building ftpfs"
 cd "$ROOT"
 retry cargo fetch --quiet || die "cannot download the libraries"
-cargo build --release --quiet --bin ftpfs
+cargo build --release --bin ftpfs
 
 if [ $# = 2 ]; then
   mkdir -p "$2"
@@ -49,7 +49,7 @@ if [ $# = 2 ]; then
 fi
 
 say "building the demo server"
-cargo build --quiet --example demo_server
+cargo build --example demo_server
 WORK=$(mktemp -d)
 MOUNT=$WORK/ftp
 mkdir "$MOUNT"
