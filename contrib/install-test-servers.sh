@@ -5,8 +5,8 @@
 #
 # vsftpd comes as a package. proftpd and pure-ftpd conflict with it as packages, so these are only unpacked
 # into DIR; pyftpdlib goes into a virtual environment there. No service is started, stopped or configured, and
-# no account is made: the tests start their own servers, on loopback addresses of their own, with their own
-# password file bound over the system's in a private mount namespace.
+# no account is made but `ftp`, which vsftpd's package makes: the tests start their own servers, on loopback
+# addresses of their own, with their own password file bound over the system's in a private mount namespace.
 # Running it again is quick and harmless.
 set -euo pipefail
 # shellcheck source=contrib/lib.sh

@@ -33,6 +33,9 @@ as_root() {
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
+# A name that other packages only refer to has a page in apt-cache, but no candidate. Needs apt_update before.
+is_available() { apt-cache policy "$1" | grep 'Candidate: [^(]' >/dev/null; }
+
 APT_UPDATED=
 apt_update() {
   if [ -n "$APT_UPDATED" ]; then return 0; fi
@@ -55,6 +58,7 @@ install_packages() {
     die "cannot install: ${missing[*]}"
 }
 
+# shellcheck disable=SC2120 # scripts that need no tools name none
 # ensure_rust [TOOL...]: a cargo that is new enough, with the tools named (fmt, clippy).
 # One that is there is used as it is. Debian 12 ships a current Rust as *-web, newer releases ship rustup.
 ensure_rust() {
@@ -64,11 +68,11 @@ ensure_rust() {
   fi
   if ! command -v cargo >/dev/null; then
     apt_update
-    if apt-cache show rustup >/dev/null 2>&1; then
+    if is_available rustc-web; then
+      install_packages rustc-web cargo-web ca-certificates
+    elif is_available rustup; then
       install_packages rustup ca-certificates
       retry rustup default stable || die "rustup could not fetch a toolchain"
-    elif apt-cache show rustc-web >/dev/null 2>&1; then
-      install_packages rustc-web cargo-web ca-certificates
     fi
   fi
   local tool needed found

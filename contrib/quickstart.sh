@@ -24,9 +24,12 @@ show() {
 
 finish() {
   if grep -qs " $MOUNT fuse" /proc/mounts; then unmount "$MOUNT" || umount -l "$MOUNT" || true; fi
-  # The demo server ends when its standard input does.
-  if [ -n "${SERVER[1]:-}" ]; then exec {SERVER[1]}>&-; fi
-  rm -rf "$WORK"
+  if [ -n "$DEMO" ]; then
+    # It removes its files before it ends. Should this script be killed, it ends with its standard input.
+    kill "$DEMO" 2>/dev/null || true
+    wait "$DEMO" 2>/dev/null || true
+  fi
+  rm -rf --one-file-system "$WORK"
 }
 
 ensure_build_tools
@@ -36,7 +39,7 @@ TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 say "building ftpfs"
 cd "$ROOT"
 retry cargo fetch --quiet || die "cannot download the libraries"
-cargo build --release --quiet --bin ftpfs
+cargo build --release --bin ftpfs
 
 if [ $# = 2 ]; then
   mkdir -p "$2"
@@ -46,12 +49,14 @@ if [ $# = 2 ]; then
 fi
 
 say "building the demo server"
-cargo build --quiet --example demo_server
+cargo build --example demo_server
 WORK=$(mktemp -d)
 MOUNT=$WORK/ftp
 mkdir "$MOUNT"
+DEMO=
 trap finish EXIT
 coproc SERVER { exec "$TARGET/debug/examples/demo_server"; }
+DEMO=$SERVER_PID
 read -r -t 30 URL <&"${SERVER[0]}" || die "the demo server did not start"
 PORT=${URL##*:}
 for _ in $(seq 100); do

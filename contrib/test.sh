@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the real FTP servers and runs every test. Debian 12, as root, with /dev/fuse.
 #
-#   ./contrib/test.sh [ARGUMENTS of cargo test]
+#   ./contrib/test.sh [ARGUMENTS of cargo test]        such as: --test servers -- names fstab
 #
 # Nothing is skipped: without root, /dev/fuse or a server it fails. Test data (1.3 GB, kept for the next run) is in
 # /var/lib/ftpfs-test; when no test runs, it may be removed.

@@ -133,11 +133,7 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     };
     let watcher = signals::watch(on_signal).map_err(system("cannot handle signals"))?;
 
-    // What fusermount3 says comes with its line end.
-    let fuse = |error: io::Error| MountError::Fuse {
-        dir: plan.mountpoint.clone(),
-        source: io::Error::new(error.kind(), error.to_string().trim_end().to_owned()),
-    };
+    let fuse = |source| MountError::Fuse { dir: plan.mountpoint.clone(), source: in_one_line(source) };
     // The end of the session drops the adapter, and with it `ended`.
     let adapter = Adapter::new(fs, plan.operation_timeout, ended);
     let session = mount(plan, adapter).map_err(fuse)?;
@@ -187,6 +183,17 @@ fn mount(plan: &MountPlan, adapter: Adapter) -> io::Result<Session<Adapter>> {
 }
 
 /// What fusermount3 is told. Always read-only: this version cannot write.
+/// fusermount3's own words come as the lines that it wrote.
+fn in_one_line(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    if !text.contains('\n') {
+        return error;
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    io::Error::new(error.kind(), lines.join("; "))
+}
+
+/// What fusermount3 is told. Always read-only: this version cannot write.
 fn fuse_config(plan: &MountPlan) -> Config {
     let words = plan.kernel_words.iter().filter_map(|word| match *word {
         "suid" => Some(MountOption::Suid),
@@ -218,4 +225,17 @@ fn fuse_config(plan: &MountPlan) -> Config {
     config.n_threads = Some(EVENT_LOOPS);
     config.clone_fd = true;
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fusermount_wrote_is_one_line_of_the_same_kind() {
+        for (given, wanted) in [("a: b\na: c\n", "a: b; a: c"), ("a: b\n", "a: b"), ("a: b", "a: b")] {
+            let error = in_one_line(io::Error::new(io::ErrorKind::PermissionDenied, given));
+            assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::PermissionDenied, wanted));
+        }
+    }
 }
