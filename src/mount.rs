@@ -182,7 +182,6 @@ fn mount(plan: &MountPlan, adapter: Adapter) -> io::Result<Session<Adapter>> {
     }
 }
 
-/// What fusermount3 is told. Always read-only: this version cannot write.
 /// fusermount3's own words come as the lines that it wrote.
 fn in_one_line(error: io::Error) -> io::Error {
     let text = error.to_string();

@@ -42,6 +42,7 @@ struct Facts {
     method: Option<Method>,
     list_command: Option<ListCommand>,
     dialect: Option<Dialect>,
+    system_told: bool,
 }
 
 impl ServerProfile {
@@ -162,7 +163,27 @@ impl ServerProfile {
         self.facts.lock().list_command = Some(command);
     }
 
-    /// The dialect that the last LIST was in.
+    /// Whether SYST has been answered.
+    pub(crate) fn is_system_told(&self) -> bool {
+        self.facts.lock().system_told
+    }
+
+    /// Learns from the answer to SYST (RFC 959 s.4.1.3) which dialect LIST may speak: a hint, the listing
+    /// itself decides. IIS calls itself Windows_NT also when it is set to list as Unix does.
+    pub(crate) fn learn_system(&self, reply: &Reply) {
+        let mut facts = self.facts.lock();
+        facts.system_told = true;
+        let dialect = if reply.says("Windows_NT") {
+            Some(Dialect::Dos)
+        } else if reply.says("UNIX") {
+            Some(Dialect::Unix)
+        } else {
+            None
+        };
+        facts.dialect = facts.dialect.or(dialect.filter(|_| reply.code() == 215));
+    }
+
+    /// The dialect that the last LIST was in, or that SYST hints at before the first.
     pub fn dialect(&self) -> Option<Dialect> {
         self.facts.lock().dialect
     }

@@ -159,7 +159,14 @@ impl Session {
         if let Some(facts) = features.mlst_facts_to_enable() {
             commands.push(Command::with("OPTS", format!("MLST {facts}")));
         }
+        let asks_system = !self.profile.is_system_told();
+        if asks_system {
+            commands.push(Command::bare("SYST"));
+        }
         let replies = self.exchange_all(commands, deadline)?;
+        if let Some(system) = replies.last().filter(|_| asks_system) {
+            self.profile.learn_system(system);
+        }
         match &replies[0] {
             reply if reply.is_completion() => Ok(()),
             reply => Err(Error::Refused { command: "TYPE I".to_owned(), reply: reply.clone() }),

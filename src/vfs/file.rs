@@ -27,8 +27,9 @@ pub enum Pages {
     Keep,
     /// They are of another version, or there are none.
     Drop,
-    /// As `Drop`, and this handle must not read through pages: the kernel's idea of the size is outdated
-    /// and could not be corrected in time, so it would cut the file short.
+    /// As `Drop`, and this handle must not read through pages: a handle of another version is open, which
+    /// would be given what this one leaves there; or the kernel's idea of the size is outdated and could not
+    /// be corrected in time, so it would cut the file short.
     Bypass,
 }
 
@@ -72,14 +73,15 @@ impl FileSystem {
         if kernel_is_behind && matches!(patience, Patience::CachedOnly) {
             return Err(Error::WouldBlock);
         }
-        let bypass = kernel_is_behind && !self.invalidations.attributes_now(ino);
+        let stays_behind = kernel_is_behind && !self.invalidations.attributes_now(ino);
         let keep = {
             let mut table = self.table.lock();
-            if kernel_is_behind && !bypass {
+            if kernel_is_behind && !stays_behind {
                 table.untell(ino);
             }
             table.open(ino, &version)?
         };
+        let bypass = stays_behind || self.handles.has_other_version(ino, version.id);
         let pages = match (bypass, keep) {
             (true, _) => Pages::Bypass,
             (false, true) => Pages::Keep,

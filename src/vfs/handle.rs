@@ -91,6 +91,11 @@ impl Handles {
         handle
     }
 
+    /// Whether a handle of another version of the inode is open.
+    pub(super) fn has_other_version(&self, ino: u64, version: FileId) -> bool {
+        self.0.lock().readers.keys().any(|&(of, other)| of == ino && other != version)
+    }
+
     /// # Errors
     /// [`Error::BadHandle`].
     pub(super) fn file(&self, handle: u64) -> Result<FileHandle, Error> {

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::common::bounded::within;
+use crate::common::bounded::{eventually, within};
 use crate::common::content::{MIB, bytes, link_big_file, set_mtime, write_file};
 use crate::common::fresh_dir;
 use crate::common::mount::Mount;
@@ -18,6 +18,7 @@ on_every_server!(
     a_restarted_server_costs_no_byte,
     a_file_replaced_by_rename_is_never_a_mixture,
     a_file_overwritten_in_place_is_never_a_mixture,
+    a_handle_of_the_old_version_is_never_given_the_new_bytes,
 );
 
 const BOUND: Duration = Duration::from_secs(180);
@@ -71,6 +72,44 @@ fn a_file_overwritten_in_place_is_never_a_mixture(kind: Kind) {
         let file = File::options().write(true).open(path).unwrap();
         for offset in (0..SIZE).step_by(MIB as usize) {
             file.write_all_at(&bytes(NEW, offset, MIB as usize), offset).unwrap();
+        }
+    });
+}
+
+/// The kernel keeps one set of pages for all who have a file open.
+fn a_handle_of_the_old_version_is_never_given_the_new_bytes(kind: Kind) {
+    const SMALL: u64 = 4 * MIB;
+    let served = fresh_dir("served-");
+    let file = served.path().join("file");
+    write_file(&file, OLD, SMALL);
+    set_mtime(&file, SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000));
+    let server = Server::start(kind, served.path(), &Options::default());
+    let options = ["attr_timeout=1", "cache_timeout=1"];
+    let mount = Mount::start(&server.url(User::Tester, "/"), &options);
+    let path = mount.path().join("file");
+    within(BOUND, "readers", move || {
+        let read = |file: &File, offset: u64| {
+            let mut found = vec![0; STEP as usize];
+            file.read_exact_at(&mut found, offset).map(|()| found)
+        };
+        let old = File::open(&path).unwrap();
+        assert!(read(&old, 0).unwrap() == bytes(OLD, 0, STEP as usize), "the old bytes");
+        let new = file.with_extension("new");
+        write_file(&new, NEW, SMALL);
+        fs::rename(&new, &file).unwrap();
+        // Another program reads the new file whole, once it is seen.
+        let opened = eventually(BOUND, "the new version", || {
+            let opened = File::open(&path).ok()?;
+            let first = read(&opened, 0).ok()?;
+            (first == bytes(NEW, 0, STEP as usize)).then_some(opened)
+        });
+        for offset in (0..SMALL).step_by(STEP as usize) {
+            assert!(read(&opened, offset).unwrap() == bytes(NEW, offset, STEP as usize), "new at {offset}");
+        }
+        for offset in (0..SMALL).step_by(STEP as usize) {
+            if let Ok(found) = read(&old, offset) {
+                assert!(found == bytes(OLD, offset, STEP as usize), "the old handle gives new at {offset}");
+            }
         }
     });
 }
