@@ -67,7 +67,7 @@ impl fmt::Display for Command {
             None => write!(f, "{}", self.verb),
             Some(_) if self.secret => write!(f, "{} ***", self.verb),
             Some(argument) => {
-                write!(f, "{} {}", self.verb, String::from_utf8_lossy(argument).escape_debug())
+                write!(f, "{} {}", self.verb, String::from_utf8_lossy(argument))
             }
         }
     }

@@ -64,7 +64,7 @@ impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = self.lines.last().map_or(&[][..], |line| line);
         let shown = &line[..line.len().min(300)];
-        write!(f, "{}", String::from_utf8_lossy(shown).escape_debug())
+        write!(f, "{}", String::from_utf8_lossy(shown))
     }
 }
 

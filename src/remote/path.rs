@@ -146,7 +146,7 @@ impl fmt::Debug for RemotePath {
 
 impl fmt::Display for RemotePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", String::from_utf8_lossy(&self.0).escape_debug())
+        write!(f, "{}", String::from_utf8_lossy(&self.0))
     }
 }
 
