@@ -13,8 +13,11 @@ mod window;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::cache::{BlockCache, FileVersion};
 use crate::deadline::Deadline;
+use crate::read::window::Pace;
 use crate::remote::{self, Remote, RemotePath};
 use crate::workers::Workers;
 
@@ -55,6 +58,8 @@ struct Sources {
     window: u64,
     /// How long a stream waits for a connection.
     patience: Duration,
+    /// What transfers have cost so far.
+    pace: Mutex<Pace>,
 }
 
 /// The readers of a mount.
@@ -77,6 +82,7 @@ impl Readers {
             workers: Workers::new("fetch", STREAMS, STREAMS_WAITING),
             window: eighth.min(LARGEST_WINDOW),
             patience,
+            pace: Mutex::default(),
         }))
     }
 

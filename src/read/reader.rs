@@ -7,7 +7,6 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::cache::FileVersion;
 use crate::deadline::Deadline;
 use crate::read::stream::{self, Stream};
-use crate::read::window::STEP;
 use crate::read::{Patience, ReadError, Sources};
 use crate::remote::{Error, Kind, RemotePath};
 
@@ -129,7 +128,8 @@ impl Reader {
     /// Tells the stream behind a satisfied read to stay ahead.
     fn advance(&self, state: &mut State, offset: u64, end: u64) {
         let size = self.version.size;
-        let near = |stream: &&mut Stream| stream.start <= end && end <= stream.next + STEP;
+        let step = self.sources.pace.lock().step();
+        let near = |stream: &&mut Stream| stream.start <= end && end <= stream.next + step;
         if let Some(stream) = state.streams.iter_mut().filter(near).max_by_key(|stream| stream.start)
             && stream.extend(offset, end, size)
         {
@@ -146,8 +146,9 @@ impl Reader {
         deadline: Deadline,
     ) -> Result<(), ReadError> {
         let from_start = self.sources.remote.profile().rest() == crate::ftp::features::Capability::No;
+        let step = self.sources.pace.lock().step();
         let reaches = |stream: &Stream| {
-            stream.next <= at && (from_start || at - stream.next <= STEP) && !stream.stops()
+            stream.next <= at && (from_start || at - stream.next <= step) && !stream.stops()
         };
         let id = match state.streams.iter().find(|stream| reaches(stream)).map(|stream| stream.id) {
             Some(id) => id,

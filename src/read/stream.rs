@@ -27,6 +27,8 @@ const UNCHECKED: Duration = Duration::from_secs(1);
 const UNCHECKED_BYTES: u64 = 1024 * 1024;
 /// The same for a stream that was parked, before it goes on.
 const UNCHECKED_PAUSE: Duration = Duration::from_millis(50);
+/// A stream that was not asked for more for this long did not run at the link's speed.
+const PAUSED: Duration = Duration::from_millis(5);
 /// Bound for stopping a transfer and for the last look at the file.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Published bytes that stay reachable through the stream.
@@ -265,6 +267,7 @@ fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadl
         let _ = transfer.abandon(Deadline::after(SETTLE));
         return End::Changed(cause);
     }
+    reader.sources.pace.lock().began(began.elapsed());
     let size = reader.version.size;
     let mut held = Vec::new();
     let (data_end, received) = pump(reader, id, &mut transfer, &mut held);
@@ -335,9 +338,12 @@ fn pump(reader: &Arc<Reader>, id: u64, transfer: &mut Transfer<'_>, held: &mut V
     let size = reader.version.size;
     let mut chunk = vec![0; BLOCK];
     let mut received = 0;
-    let mut first_byte = None;
+    let mut meter = Meter { reader, first: None, last: None, bytes: 0, paused: false };
     loop {
-        let next = match ready(reader, id, first_byte) {
+        let asked = Instant::now();
+        let ready = ready(reader, id, meter.first);
+        meter.paused |= asked.elapsed() > PAUSED;
+        let next = match ready {
             Ready::Fetch(next) => next + held.len() as u64,
             Ready::Unwanted => return (DataEnd::Unwanted, received),
             Ready::Yield => return (DataEnd::Yielded, received),
@@ -358,7 +364,7 @@ fn pump(reader: &Arc<Reader>, id: u64, transfer: &mut Transfer<'_>, held: &mut V
             Ok(n) => n,
             Err(error) => return (DataEnd::Error(error), received),
         };
-        first_byte.get_or_insert_with(Instant::now);
+        meter.count(n);
         reader.sources.remote.pool().heard();
         let left = usize::try_from(size - next).unwrap_or(usize::MAX);
         let bytes = &chunk[..n.min(left)];
@@ -370,6 +376,34 @@ fn pump(reader: &Arc<Reader>, id: u64, transfer: &mut Transfer<'_>, held: &mut V
             }
         } else {
             publish(reader, id, bytes);
+        }
+    }
+}
+
+/// Measures how fast bytes come, up to the first pause: what comes after one has waited in the socket.
+struct Meter<'a> {
+    reader: &'a Reader,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    bytes: u64,
+    paused: bool,
+}
+
+impl Meter<'_> {
+    fn count(&mut self, bytes: usize) {
+        let now = Instant::now();
+        self.first.get_or_insert(now);
+        if !self.paused {
+            self.last = Some(now);
+            self.bytes += bytes as u64;
+        }
+    }
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        if let (Some(first), Some(last)) = (self.first, self.last) {
+            self.reader.sources.pace.lock().went_on(self.bytes, last - first);
         }
     }
 }

@@ -1,12 +1,16 @@
 //! How far a stream fetches ahead of its reader. Pure.
 
+use std::time::Duration;
+
 /// The first window of a reader that goes on where it was.
 const FIRST: u64 = 256 * 1024;
 /// How far beside the last byte read a read may be and still count as going on: the kernel's readahead asks
 /// for pieces out of order.
 const SLACK: u64 = 1024 * 1024;
-/// A step forward that costs less to read through than another RETR.
-pub(super) const STEP: u64 = 512 * 1024;
+/// A step forward that is read through while the link is not known yet.
+const STEP: u64 = 512 * 1024;
+/// The shortest and the longest step that is read through however the link is.
+const STEPS: std::ops::RangeInclusive<u64> = 32 * 1024..=8 * 1024 * 1024;
 /// What is left of a file behind the last byte wanted is fetched too when it is no more than this: reading
 /// on to the end costs less than stopping.
 const REST: u64 = 64 * 1024;
@@ -53,6 +57,40 @@ impl Window {
     }
 }
 
+/// What a transfer costs on this link: the time until it has begun, and bytes in a second from then on. Each
+/// observation counts for a quarter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    setup: Option<Duration>,
+    rate: Option<f64>,
+}
+
+impl Pace {
+    /// A transfer had begun `setup` after it was asked for.
+    pub(super) fn began(&mut self, setup: Duration) {
+        self.setup = Some(self.setup.map_or(setup, |known| known * 3 / 4 + setup / 4));
+    }
+
+    /// A transfer that never paused brought `bytes` within `time` from its first byte on.
+    pub(super) fn went_on(&mut self, bytes: u64, time: Duration) {
+        let seconds = time.as_secs_f64();
+        if bytes >= STEP && seconds > 0.0 {
+            let rate = bytes as f64 / seconds;
+            self.rate = Some(self.rate.map_or(rate, |known| known * 0.75 + rate * 0.25));
+        }
+    }
+
+    /// How far forward reading through costs no more than another transfer, in bytes.
+    pub(super) fn step(&self) -> u64 {
+        match (self.setup, self.rate) {
+            (Some(setup), Some(rate)) => {
+                ((setup.as_secs_f64() * rate) as u64).clamp(*STEPS.start(), *STEPS.end())
+            }
+            _ => STEP,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +113,21 @@ mod tests {
             aheads.push((want - at) / 1024);
         }
         assert_eq!(aheads, [256, 512, 1024, 2048, 4096, 8192, 8192, 8192]);
+    }
+
+    #[test]
+    fn what_is_read_through_follows_the_link() {
+        let pace = |setup, bytes, seconds| {
+            let mut pace = Pace::default();
+            pace.began(Duration::from_millis(setup));
+            pace.went_on(bytes, Duration::from_secs(seconds));
+            pace.step()
+        };
+        assert_eq!(Pace::default().step(), STEP);
+        // 200 ms at 25 MB/s; a modem; a link so fast that the longest step is the bound.
+        assert_eq!(pace(200, 25_000_000, 1), 5_000_000);
+        assert_eq!(pace(300, 600_000, 100), *STEPS.start());
+        assert_eq!(pace(1000, 1 << 30, 1), *STEPS.end());
     }
 
     #[test]
