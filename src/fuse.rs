@@ -39,6 +39,8 @@ const WAITING: usize = 4096;
 pub struct Adapter {
     fs: Arc<FileSystem>,
     operation_timeout: Duration,
+    /// Whether extended attributes are answered at all.
+    xattr: bool,
     data: Workers,
     metadata: Workers,
     failures: Arc<FailureLog>,
@@ -55,11 +57,11 @@ struct Request {
 
 impl Adapter {
     /// An adapter of `fs`. Each operation is answered within `operation_timeout`, counted from the
-    /// request's arrival. `alive` is dropped at the end of the session.
-    pub fn new(fs: Arc<FileSystem>, operation_timeout: Duration, alive: Sender<()>) -> Adapter {
+    /// request's arrival. Without `xattr` there are no extended attributes. `alive` is dropped at the end of the session.
+    pub fn new(fs: Arc<FileSystem>, operation_timeout: Duration, xattr: bool, alive: Sender<()>) -> Adapter {
         let data = Workers::new("data", DATA_THREADS, WAITING);
         let metadata = Workers::new("meta", METADATA_THREADS, WAITING);
-        Adapter { fs, operation_timeout, data, metadata, failures: Arc::default(), _alive: alive }
+        Adapter { fs, operation_timeout, xattr, data, metadata, failures: Arc::default(), _alive: alive }
     }
 
     /// Answers one request: runs `run` with what memory holds, and if that is not enough once more on

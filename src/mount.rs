@@ -135,7 +135,7 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
 
     let fuse = |source| MountError::Fuse { dir: plan.mountpoint.clone(), source: in_one_line(source) };
     // The end of the session drops the adapter, and with it `ended`.
-    let adapter = Adapter::new(fs, plan.operation_timeout, ended);
+    let adapter = Adapter::new(fs, plan.operation_timeout, plan.xattr, ended);
     let session = mount(plan, adapter).map_err(fuse)?;
     let notifier = notify::start(session.notifier(), news).map_err(system("cannot start a thread"))?;
     // Never dropped: it would unmount by path whatever is mounted there by then, see `mounted`.

@@ -90,6 +90,8 @@ pub struct Options {
     pub allow_root: bool,
     /// `default_permissions`.
     pub default_permissions: bool,
+    /// `xattr`.
+    pub xattr: bool,
     /// `links=`.
     pub links: LinkPolicy,
     /// `log_level=`, `debug`.

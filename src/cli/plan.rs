@@ -98,6 +98,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
         ownership: ownership(&options),
         access,
         default_permissions: options.default_permissions || access == Access::All,
+        xattr: options.xattr,
         links: options.links,
         read_only: options.kernel_words.contains(&"ro"),
         kernel_words: options.kernel_words,

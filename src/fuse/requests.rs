@@ -204,6 +204,11 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !self.xattr {
+            // For once: the kernel then never asks again. ls -l asks for two attributes of each file, one
+            // after the other, which costs more than all else that it does.
+            return reply.error(Errno::ENOSYS);
+        }
         let name = name.as_bytes().to_vec();
         self.answer(
             &self.metadata,
@@ -215,6 +220,9 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        if !self.xattr {
+            return reply.error(Errno::ENOSYS);
+        }
         self.answer(
             &self.metadata,
             ("listxattr", ino.0),

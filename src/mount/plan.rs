@@ -62,6 +62,8 @@ pub struct MountPlan {
     pub access: Access,
     /// Whether the kernel checks permission bits.
     pub default_permissions: bool,
+    /// Whether `user.ftp.*` attributes are shown.
+    pub xattr: bool,
     /// What symbolic links become.
     pub links: LinkPolicy,
     /// Whether `ro` was the last word on it.

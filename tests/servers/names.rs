@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::common::bounded::within;
+use crate::common::bounded::{shell, succeeded, within};
 use crate::common::compare::same_tree;
 use crate::common::mount::Mount;
 use crate::common::server::{Kind, Options, Server, User};
@@ -18,6 +18,7 @@ on_every_server!(
     what_is_listed_can_be_opened,
     links_are_followed_inside_the_mount,
     missing_denied_and_read_only_are_told_apart,
+    extended_attributes_are_there_when_asked_for,
 );
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -53,6 +54,20 @@ fn links_are_followed_inside_the_mount(kind: Kind) {
         assert_eq!(within(BOUND, "readlink", move || fs::read_link(link)).unwrap(), Path::new("dir/file"));
     }
     assert!(read(&mount.path().join("away")).is_err(), "a link led out of the mount");
+}
+
+fn extended_attributes_are_there_when_asked_for(kind: Kind) {
+    const ASK: &str =
+        "python3 -c 'import os, sys; print(os.getxattr(sys.argv[1], \"user.ftp.path\").decode())' file";
+    let served = fresh_dir("served-");
+    fs::write(served.path().join("file"), "x").unwrap();
+    let server = Server::start(kind, served.path(), &Options::default());
+    let mount = Mount::start(&server.url(User::Tester, "/"), &["xattr"]);
+    let told = succeeded("getxattr", shell(BOUND, mount.path(), ASK, &[]));
+    assert_eq!(String::from_utf8_lossy(&told).trim(), "/file");
+    drop(mount);
+    let mount = Mount::start(&server.url(User::Tester, "/"), &[]);
+    assert!(!shell(BOUND, mount.path(), ASK, &[]).status.success());
 }
 
 fn missing_denied_and_read_only_are_told_apart(kind: Kind) {

@@ -337,6 +337,15 @@ pub(super) const TABLE: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        name: "xattr",
+        help: "show what the server told as user.ftp.* (ls -l then asks twice for each file)",
+        set: |o, _| {
+            o.xattr = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
         name: "links",
         takes: Value("contain|raw|hide"),
         default: Some("contain"),
