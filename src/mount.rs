@@ -175,6 +175,8 @@ fn mount(plan: &MountPlan, adapter: Adapter) -> io::Result<Session<Adapter>> {
             // The kernel did not like the answer to its first request; nobody has used the mount yet.
             let _ = sys::unmount(&plan.mountpoint, sys::Unmount::Detach);
         }),
+        // fusermount3 does not know the word, and without it links would be followed.
+        Err(error) if plan.kernel_words.contains(&"nosymfollow") => Err(error),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Session::new(adapter, &plan.mountpoint, &config)
         }

@@ -95,6 +95,9 @@ pub fn share_one_arena() {
 #[cfg(not(target_env = "gnu"))]
 pub fn share_one_arena() {}
 
+/// Linux 5.10, include/uapi/linux/mount.h; libc 0.2 does not have it.
+const MS_NOSYMFOLLOW: libc::c_ulong = 256;
+
 /// Mounts a FUSE file system of subtype `ftpfs` on `dir` and returns the device that its requests come from.
 /// `words` are those of mount(8) for flags, `data` is what fuse takes beyond them, separated by commas.
 ///
@@ -112,6 +115,7 @@ pub fn mount_fuse(source: &str, dir: &Path, words: &[&str], data: &str) -> io::R
         "noatime" => libc::MS_NOATIME,
         "sync" => libc::MS_SYNCHRONOUS,
         "dirsync" => libc::MS_DIRSYNC,
+        "nosymfollow" => MS_NOSYMFOLLOW,
         _ => 0,
     };
     let flags = words.iter().map(flag).fold(0, |flags, flag| flags | flag);

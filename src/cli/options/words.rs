@@ -24,6 +24,7 @@ const KERNEL: &[(&str, &str)] = &[
     ("noexec", "exec"),
     ("noatime", "atime"),
     ("sync", "async"),
+    ("nosymfollow", "symfollow"),
 ];
 
 /// Accepted alone, without a value. mount(8) has acted on them before it calls a helper, or they have no
@@ -56,7 +57,6 @@ const IGNORED: &[&str] = &[
     "noiversion",
     "silent",
     "loud",
-    "symfollow",
     // libfuse
     "nonempty",
     "big_writes",
@@ -130,7 +130,6 @@ const UNSUPPORTED: &[&str] = &[
     "rootmode",
     "user_id",
     "group_id",
-    "nosymfollow",
     "context",
     "fscontext",
     "defcontext",
