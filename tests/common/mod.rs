@@ -7,8 +7,10 @@ pub(crate) mod bounded;
 pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod content;
+pub(crate) mod material;
 pub(crate) mod mount;
 pub(crate) mod process;
+pub(crate) mod scenario;
 pub(crate) mod server;
 pub(crate) mod trace;
 pub(crate) mod tree;
@@ -32,6 +34,13 @@ pub(crate) fn fresh_dir(prefix: &str) -> tempfile::TempDir {
     let dir =
         tempfile::Builder::new().prefix(prefix).tempdir_in(STATE).expect("cannot make a test directory");
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// A fresh directory that the servers' user may change.
+pub(crate) fn writable_dir(prefix: &str) -> tempfile::TempDir {
+    let dir = fresh_dir(prefix);
+    std::os::unix::fs::chown(dir.path(), Some(UID), Some(UID)).unwrap();
     dir
 }
 

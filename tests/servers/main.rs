@@ -36,10 +36,13 @@ macro_rules! on_every_server {
     )+};
 }
 
+mod edits;
 mod fstab;
 mod matrix;
+mod moves;
 mod names;
 mod refusals;
 mod replaced;
 mod scale;
 mod stopped;
+mod tools;
