@@ -55,3 +55,10 @@ pub(crate) fn servers_dir() -> PathBuf {
     );
     dir
 }
+
+/// A program that `contrib/install-test-servers.sh` built: `fsx`, `pjdfstest`.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let path = servers_dir().join("tools/bin").join(name);
+    assert!(path.exists(), "no {}: run contrib/install-test-servers.sh as root", path.display());
+    path
+}

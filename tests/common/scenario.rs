@@ -72,7 +72,7 @@ fn run_one(place: Place<'_>, material: &Path, scenario: &Scenario) {
         "{}: it prints something else",
         scenario.name
     );
-    compare(place, &expected, started, began, scenario);
+    same_result(place, &expected, started, began, scenario.name, scenario.unlike);
 }
 
 /// Runs the script in `dir`, which it makes, and returns what it printed and when it started.
@@ -84,8 +84,17 @@ fn play(dir: &Path, material: &Path, scenario: &Scenario) -> (Vec<u8>, i64) {
     (succeeded(scenario.name, shell(BOUND, Path::new("/"), &script, &arguments)), started)
 }
 
-fn compare(place: Place<'_>, expected: &Path, started: i64, began: i64, scenario: &Scenario) {
-    let name = scenario.name;
+/// Compares the directory `name` of the place with a plain one. `started` and `began` tell when each was made: a time
+/// since then must be one since then on the server, an older one must be equal. What begins as one of `unlike` says is
+/// not compared by its bytes.
+pub(crate) fn same_result(
+    place: Place<'_>,
+    expected: &Path,
+    started: i64,
+    began: i64,
+    name: &str,
+    unlike: &[&str],
+) {
     let served = place.served.join(name);
     // The last close() of a file without a name is told to a file system after the program has ended.
     let expected_names: Vec<PathBuf> = facts(expected).into_keys().collect();
@@ -116,7 +125,7 @@ fn compare(place: Place<'_>, expected: &Path, started: i64, began: i64, scenario
         if expected.kind == 'l' {
             found.mtime = expected.mtime;
         }
-        if scenario.unlike.iter().any(|unlike| path.as_os_str().as_bytes().starts_with(unlike.as_bytes())) {
+        if unlike.iter().any(|unlike| path.as_os_str().as_bytes().starts_with(unlike.as_bytes())) {
             found.content.clone_from(&expected.content);
             (found.size, found.mtime) = (expected.size, expected.mtime);
         }
@@ -194,6 +203,7 @@ fn facts(dir: &Path) -> BTreeMap<PathBuf, Facts> {
     found
 }
 
-fn seconds(time: SystemTime) -> i64 {
+/// Whole seconds since 1970.
+pub(crate) fn seconds(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64
 }

@@ -230,7 +230,7 @@ END
     ),
 ];
 
-const DATABASE: [Scenario; 1] = [scenario(
+pub(crate) const DATABASE: [Scenario; 1] = [scenario(
     "sqlite",
     r#"
     sqlite3 db 'pragma journal_mode=delete; create table t (id integer primary key, v text); create index i on t (v);'

@@ -38,11 +38,16 @@ macro_rules! on_every_server {
 
 mod edits;
 mod fstab;
+mod limited;
 mod matrix;
+mod model;
 mod moves;
 mod names;
+mod posix;
+mod random;
 mod refusals;
 mod replaced;
 mod scale;
 mod stopped;
 mod tools;
+mod written;
