@@ -207,3 +207,45 @@ fn facts(dir: &Path) -> BTreeMap<PathBuf, Facts> {
 pub(crate) fn seconds(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64
 }
+
+#[test]
+fn whatever_differs_is_noticed() {
+    use super::content::set_mtime;
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 7] = [
+        ("one byte", |dir| fs::write(dir.join("file"), "Content").unwrap()),
+        ("a size", |dir| fs::write(dir.join("file"), "content ").unwrap()),
+        ("a name too many", |dir| fs::write(dir.join(".ftpfs-hidden-1"), "").unwrap()),
+        ("a missing name", |dir| fs::remove_dir(dir.join("dir")).unwrap()),
+        ("a mode", |dir| fs::set_permissions(dir.join("file"), fs::Permissions::from_mode(0o755)).unwrap()),
+        ("a time", |dir| set_mtime(&dir.join("old"), SystemTime::UNIX_EPOCH + Duration::from_secs(1))),
+        ("another target", |dir| {
+            fs::remove_file(dir.join("link")).unwrap();
+            std::os::unix::fs::symlink("elsewhere", dir.join("link")).unwrap();
+        }),
+    ];
+    let started = seconds(SystemTime::now());
+    let plain = fresh_dir("plain-");
+    let place = Place { mounted: plain.path(), served: plain.path(), kind: None };
+    let make = |name: &str| {
+        let dir = plain.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::create_dir(dir.join("dir")).unwrap();
+        fs::write(dir.join("file"), "content").unwrap();
+        fs::write(dir.join("old"), "old").unwrap();
+        set_mtime(&dir.join("old"), SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+        std::os::unix::fs::symlink("file", dir.join("link")).unwrap();
+        dir
+    };
+    let expected = make("expected");
+    make("same");
+    same_result(place, &expected, started, started, "same", &[]);
+    for (what, change) in changes {
+        let dir = make(what);
+        change(&dir);
+        let compared = catch_unwind(AssertUnwindSafe(|| {
+            same_result(place, &expected, started, started, what, &[]);
+        }));
+        assert!(compared.is_err(), "{what} is not noticed");
+    }
+}

@@ -17,7 +17,7 @@ pub(crate) const FILES: usize = 2000;
 const DAY: u64 = 86_400;
 
 /// Names that a careless client gets wrong and that all four servers serve.
-const ODD: &[&str] = &[
+pub(crate) const ODD: &[&str] = &[
     " leading",
     "trailing ",
     " both ",

@@ -43,6 +43,7 @@ mod matrix;
 mod model;
 mod moves;
 mod names;
+mod newnames;
 mod posix;
 mod random;
 mod refusals;

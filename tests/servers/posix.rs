@@ -38,8 +38,6 @@ struct Known {
     reason: &'static str,
 }
 
-const BOTH: &[Kind] = &[Kind::Proftpd, Kind::Vsftpd];
-
 const KNOWN: &[Known] = &[];
 
 #[test]
