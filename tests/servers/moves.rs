@@ -1,11 +1,21 @@
 //! Names that change: moves within, into and out of the mount, also under open handles.
 
-use crate::common::material;
+use std::time::Duration;
+
+use crate::common::bounded::shell;
+use crate::common::mount::Mount;
 use crate::common::scenario::{Scenario, rehearse, scenario};
-use crate::common::server::Kind;
+use crate::common::server::{Kind, Options, Server, User};
+use crate::common::{material, writable_dir};
 use crate::tools::on_mounts;
 
-on_every_server!(moved_names_are_right, open_files_outlive_their_names);
+on_every_server!(
+    moved_names_are_right,
+    open_files_outlive_their_names,
+    links_that_the_server_cannot_make_are_refused,
+);
+
+const BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) const MOVES: [Scenario; 4] = [
     scenario(
@@ -205,6 +215,54 @@ END
     ),
 ];
 
+/// A link that leads nowhere is left out: ProFTPD 1.3.8 does not list it.
+const LINKS: [Scenario; 1] = [scenario(
+    "links",
+    r#"
+    echo content >file
+    mkdir dir
+    echo inside >dir/inside
+    ln -s file link
+    ln -s dir to-dir
+    ln -s ../file dir/up
+    cat link to-dir/inside dir/up
+    readlink link to-dir dir/up
+    ln -s file link 2>/dev/null || echo is there
+    ln -sf dir/inside link
+    cat link
+    mv link moved
+    echo through >moved
+    cat dir/inside
+    rm moved
+    rm -r dir
+    cp -a to-dir kept 2>/dev/null && rm kept to-dir
+    ln -s file link
+    ls -A
+    "#,
+)];
+
+#[test]
+fn links_are_made_where_the_server_can() {
+    on_mounts(Kind::Proftpd, 20, &LINKS);
+}
+
+fn links_that_the_server_cannot_make_are_refused(kind: Kind) {
+    let served = writable_dir("served-");
+    let server = Server::start(kind, served.path(), &Options::default());
+    let mount = Mount::start(&server.url(User::Tester, "/"), &[]);
+    let script = "echo content >file; ln -s file link 2>&1; ln file hard 2>&1; ls -A";
+    let told = shell(BOUND, mount.path(), script, &[]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let hard = "ln: failed to create hard link 'hard' => 'file': Operation not permitted\n";
+    match kind {
+        Kind::Proftpd => assert_eq!(told, format!("{hard}file\nlink\n")),
+        Kind::Vsftpd | Kind::PureFtpd | Kind::Pyftpdlib => {
+            let refused = "ln: failed to create symbolic link 'link': Operation not supported\n";
+            assert_eq!(told, format!("{refused}{hard}file\n"));
+        }
+    }
+}
+
 fn moved_names_are_right(kind: Kind) {
     on_mounts(kind, 100, &MOVES);
 }
@@ -218,4 +276,5 @@ fn the_scenarios_of_moves_are_right_in_a_plain_directory() {
     let material = material::make(100);
     rehearse(material.path(), &MOVES);
     rehearse(material.path(), &OPEN);
+    rehearse(material.path(), &LINKS);
 }
