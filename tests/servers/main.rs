@@ -51,4 +51,5 @@ mod replaced;
 mod scale;
 mod stopped;
 mod tools;
+mod verbs;
 mod written;
