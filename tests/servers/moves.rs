@@ -257,7 +257,7 @@ fn links_that_the_server_cannot_make_are_refused(kind: Kind) {
     match kind {
         Kind::Proftpd => assert_eq!(told, format!("{hard}file\nlink\n")),
         Kind::Vsftpd | Kind::PureFtpd | Kind::Pyftpdlib => {
-            let refused = "ln: failed to create symbolic link 'link': Operation not supported\n";
+            let refused = "ln: failed to create symbolic link 'link': Operation not permitted\n";
             assert_eq!(told, format!("{refused}{hard}file\n"));
         }
     }
