@@ -1,3 +1,5 @@
+mod own;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 

@@ -99,6 +99,9 @@ enum Answered {
     Refused,
 }
 
+/// A name as a listing shows it, and its size.
+type Shown = (Box<[u8]>, u64);
+
 struct Model {
     store: Store,
     now: Instant,
@@ -107,7 +110,7 @@ struct Model {
     questions: Vec<Question>,
     sizes: u64,
     /// What each serial stood for.
-    serials: BTreeMap<u64, Vec<(Box<[u8]>, u64)>>,
+    serials: BTreeMap<u64, Vec<Shown>>,
 }
 
 impl Model {
