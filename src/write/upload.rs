@@ -28,7 +28,9 @@ const SMALL: u64 = 128 * 1024;
 const TURN: Duration = Duration::from_millis(500);
 /// A stream that gets nothing to send for this long ends its transfer: servers give up one that stands still.
 const STANDSTILL: Duration = Duration::from_secs(20);
-/// Bound for stopping a transfer.
+/// An upload follows a file that is renamed again and again no more often than this.
+const MOVES: u32 = 20;
+/// Bound for stopping a transfer, and for finding out what a refusal means.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// How one attempt ended.
@@ -40,7 +42,7 @@ enum End {
     /// Nothing is to be done any more, or later: the file was removed, or changed behind the stream.
     Over,
     /// All was sent, but the server tells no size over this connection: its listing must.
-    Blind(Sending, Settled),
+    Blind(Box<(Sending, Settled)>),
     /// It broke, or was refused.
     Broken(FtpError),
     /// Another attempt would change nothing.
@@ -54,9 +56,9 @@ impl From<FtpError> for End {
 }
 
 /// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense.
-pub(super) fn run(file: &Arc<WriteFile>) -> Result<(), Error> {
+pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<(), Error> {
     let _busy = Busy(file);
-    let result = deliver(file);
+    let result = deliver(file, bound);
     if let Err(error) = &result {
         let mut state = file.state.lock();
         let unheard = state.stream.as_ref().is_some_and(|stream| !stream.finish);
@@ -64,6 +66,7 @@ pub(super) fn run(file: &Arc<WriteFile>) -> Result<(), Error> {
             state.refusal = Some(error.clone());
         }
         state.unsteady = true;
+        state.failure = Some(error.clone());
         log::debug!("upload of {} failed: {error}", state.path);
     }
     result
@@ -77,9 +80,8 @@ fn is_final(kind: Kind) -> bool {
     )
 }
 
-fn deliver(file: &Arc<WriteFile>) -> Result<(), Error> {
+fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
     let remote = &file.shared.remote;
-    let mut bound = Bound::new(file.shared.bound);
     let mut attempt = 1;
     loop {
         complete(file, &mut bound)?;
@@ -98,7 +100,8 @@ fn deliver(file: &Arc<WriteFile>) -> Result<(), Error> {
                 continue;
             }
             End::Failed(error) => return Err(error),
-            End::Blind(sending, settled) => {
+            End::Blind(blind) => {
+                let (sending, settled) = *blind;
                 let listed = remote.stat(&path, bound.deadline());
                 match conclude(file, &path, &sending, settled, listed.ok()) {
                     End::Confirmed => return Ok(()),
@@ -110,14 +113,16 @@ fn deliver(file: &Arc<WriteFile>) -> Result<(), Error> {
             End::Broken(error) => error,
         };
         let deadline = bound.deadline();
+        let hurries = file.shared.hurry.load(Ordering::Relaxed);
         let was_moved = file.state.lock().path != path;
         match Remote::pause_before_next(attempt, fresh, &error) {
             // It may have failed because its directory has got another name meanwhile.
-            None if was_moved && !deadline.passed() => {}
-            Some(pause) if !deadline.passed() && !is_full(&error) => remote.pool().pause(pause, deadline),
+            None if was_moved && attempt < MOVES && !deadline.passed() => {}
+            Some(pause) if !deadline.passed() && !is_full(&error) && !hurries => {
+                remote.pool().pause(pause, deadline);
+            }
             _ => {
-                let deadline = Deadline::after(file.shared.bound);
-                return Err(remote.explain_write(&path, &error, deadline));
+                return Err(remote.explain_write(&path, &error, Deadline::after(SETTLE)));
             }
         }
         attempt += 1;
@@ -138,7 +143,8 @@ fn complete(file: &WriteFile, bound: &mut Bound) -> Result<(), Error> {
         }
         let Some(gap) = state.staged.missing(0, FETCH) else { return Ok(()) };
         let base = state.base.clone();
-        let lost = || file.error(&state, Kind::Changed, "write", "the server no longer has the rest of the file");
+        let lost =
+            || file.error(&state, Kind::Changed, "write", "the server no longer has the rest of the file");
         let Some(base) = base else { return Err(lost()) };
         drop(state);
         let len = usize::try_from(gap.end - gap.start).unwrap_or(CHUNK);
@@ -241,9 +247,8 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
         Err(error) => return Err(error.into()),
     };
     let version = FileVersion::new(FileId(0), length, known, None);
-    let same = told.is_some_and(|(size, modified)| {
-        version.same_file_as(&RemoteEntry { modified, ..plain(Some(size)) })
-    });
+    let same = told
+        .is_some_and(|(size, modified)| version.same_file_as(&RemoteEntry { modified, ..plain(Some(size)) }));
     if same {
         return Ok(());
     }
@@ -336,7 +341,10 @@ fn send(
 /// How the bytes ran out.
 enum Pumped {
     /// Sent up to `at`, which is the end of the file where `all`.
-    End { at: u64, all: bool },
+    End {
+        at: u64,
+        all: bool,
+    },
     /// They are not wanted any more, or changed behind the stream.
     Stopped,
     Broken(FtpError),
@@ -492,7 +500,7 @@ fn confirm(
         Ok((settled, entry))
     });
     match told {
-        Ok((settled, entry)) if entry.size.is_none() => End::Blind(sending, settled),
+        Ok((settled, entry)) if entry.size.is_none() => End::Blind(Box::new((sending, settled))),
         Ok((settled, entry)) => conclude(file, path, &sending, settled, Some(entry)),
         Err(error) => {
             if let Some(from) = sending.from {
@@ -538,8 +546,7 @@ fn conclude(
     match failed.filter(|_| !file.shared.quiet) {
         None => End::Confirmed,
         Some(Granted::Refused(error)) => {
-            let deadline = Deadline::after(file.shared.bound);
-            End::Failed(file.shared.remote.explain_write(path, &error, deadline))
+            End::Failed(file.shared.remote.explain_write(path, &error, Deadline::after(SETTLE)))
         }
         Some(_) => {
             let cause = "the server has no command for it (-o quiet ignores that)";
