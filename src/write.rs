@@ -12,6 +12,7 @@
 //! ```
 
 mod file;
+mod pump;
 mod ranges;
 mod stage;
 mod staged;
