@@ -24,4 +24,6 @@ mod logins;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod renames;
+#[cfg(test)]
 mod transfers;
