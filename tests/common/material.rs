@@ -27,6 +27,8 @@ pub(crate) fn make(files: usize) -> TempDir {
 const MAKE: &str = r#"
 umask 022
 chown -R root:root .
+# Tools run by root rely on being allowed to fill any directory; the servers' user is not.
+find tree -type d -exec chmod u+w {} +
 tar -cf tree.tar tree
 zip -q -r tree.zip tree
 seq 1000000 | openssl enc -aes-128-ctr -nosalt -pass pass:material -pbkdf2 | dd bs=1000 count=3000 iflag=fullblock status=none >big || true
