@@ -24,4 +24,6 @@ mod logins;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod server_itself;
+#[cfg(test)]
 mod transfers;
