@@ -126,7 +126,8 @@ fn a_good_server_takes_everything() {
 fn commands_are_refused_as_told() {
     let unset = Writing::without_settings();
     let refused = RefusedUpload { reply: "553 Could not create file.", after_data: false };
-    let table: [(&str, Writing, &[(&str, u16)]); 8] = [
+    type Commands = &'static [(&'static str, u16)];
+    let table: [(&str, Writing, Commands); 8] = [
         ("no settings", unset, &[("SITE CHMOD 600 big", 500), ("MFMT 20200102030405 big", 500)]),
         (
             "chmod refused",
