@@ -43,3 +43,4 @@ mod refusals;
 mod replaced;
 mod scale;
 mod stopped;
+mod uploads;
