@@ -2,9 +2,10 @@
 //!
 //! A connection's life: [`session::Session::open`] connects, logs in and learns what the server can do
 //! (kept in a [`profile::ServerProfile`] that all connections share); then [`session::Session`] asks for
-//! facts, listings and files. A [`transfer::Transfer`] borrows its session until its final reply is read,
+//! facts, listings and files, and changes them. A [`transfer::Transfer`] borrows its session until its final reply is read,
 //! so a second command during a transfer does not compile.
 
+pub mod change;
 pub mod command;
 pub mod config;
 pub mod control;
@@ -19,6 +20,7 @@ pub mod reply;
 pub mod session;
 pub mod time;
 pub mod transfer;
+pub mod upload;
 
 mod channel;
 mod transport;

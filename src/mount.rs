@@ -80,7 +80,16 @@ fn hint(kind: Kind) -> &'static str {
         Kind::NotFound | Kind::NotADirectory => "; check the path in the URL (/%2Fpath starts at the root)",
         Kind::Garbled => "; check that an FTP server listens on this port",
         Kind::Denied => "; this login may not enter it",
-        Kind::IsADirectory | Kind::BadName | Kind::Unsupported | Kind::Changed | Kind::Failed => "",
+        Kind::IsADirectory
+        | Kind::Exists
+        | Kind::NotEmpty
+        | Kind::NoSpace
+        | Kind::OverQuota
+        | Kind::ReadOnly
+        | Kind::BadName
+        | Kind::Unsupported
+        | Kind::Changed
+        | Kind::Failed => "",
     }
 }
 

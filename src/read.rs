@@ -7,6 +7,7 @@
 //! its connection up when somebody else needs it; it goes on later from its offset.
 
 mod reader;
+mod source;
 mod stream;
 mod window;
 
@@ -22,6 +23,7 @@ use crate::remote::{self, Remote, RemotePath};
 use crate::workers::Workers;
 
 pub use reader::Reader;
+pub use source::{FileSource, OpenFile};
 
 /// Streams that run at once; more wait for their turn. Each may hold a connection, most just wait for one.
 const STREAMS: usize = 64;

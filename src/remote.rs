@@ -5,8 +5,10 @@
 //! the server.
 
 mod breaker;
+mod change;
 mod classify;
 mod error;
+mod explain;
 mod limit;
 mod path;
 mod pool;
@@ -32,9 +34,6 @@ use crate::ftp::query::Facts;
 use crate::ftp::session::{LoginError, Session};
 use crate::ftp::time::ListContext;
 
-/// How long the look at a server that explains a refusal may take.
-const PROBE: Duration = Duration::from_secs(20);
-
 /// How long a mount waits for a place on a server that takes no more connections.
 const FIRST_PLACE: Duration = Duration::from_secs(30);
 
@@ -47,6 +46,15 @@ pub struct Listing {
     pub entries: Vec<RemoteEntry>,
     /// False when the server said that it cut the listing short: an absent name proves nothing then.
     pub complete: bool,
+}
+
+/// What attempts that failed may have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Nothing: no command was sent, or the server refused it.
+    None,
+    /// The connection broke after the command was sent.
+    MayBeDone,
 }
 
 /// One FTP server (one login, one base directory). Dropping it closes its connections.
@@ -225,12 +233,6 @@ impl Remote {
         self.pool.try_idle()?.session()?.facts(path.as_bytes(), deadline).ok()
     }
 
-    /// Makes an error of a failed transfer of `path`, looking at the server where the text of a refusal does
-    /// not tell what it means.
-    pub fn explain_read(&self, path: &RemotePath, error: &FtpError, deadline: Deadline) -> Error {
-        self.explain("read", path, error, deadline)
-    }
-
     /// Whether and after which pause a failed attempt is worth another.
     pub fn pause_before_next(attempt: u32, fresh: bool, error: &FtpError) -> Option<Duration> {
         retry::pause_before_next(attempt, fresh, error)
@@ -272,82 +274,49 @@ impl Remote {
         deadline: Deadline,
         work: impl Fn(&mut Session, Deadline) -> Result<T, FtpError>,
     ) -> Result<Result<T, FtpError>, Error> {
+        self.attempt_change(verb, path, lane, deadline, work).map(|(result, _)| result)
+    }
+
+    /// As [`Remote::attempt`]; also tells whether an attempt before the last left it open whether the server
+    /// had done it.
+    fn attempt_change<T>(
+        &self,
+        verb: &'static str,
+        path: &RemotePath,
+        lane: Lane,
+        deadline: Deadline,
+        work: impl Fn(&mut Session, Deadline) -> Result<T, FtpError>,
+    ) -> Result<(Result<T, FtpError>, Doubt), Error> {
         let mut attempt = 1;
+        let mut doubt = Doubt::None;
         loop {
             let mut lease = self.lease(verb, path, lane, deadline)?;
             let fresh = lease.is_fresh();
-            let result = match lease.session() {
-                Some(session) => work(session, deadline),
-                None => Err(FtpError::Closed(None)),
+            let (result, sent) = match lease.session() {
+                Some(session) => {
+                    let before = session.commands_sent();
+                    let result = work(session, deadline);
+                    (result, session.commands_sent() != before)
+                }
+                None => (Err(FtpError::Closed(None)), false),
             };
             drop(lease);
             let error = match result {
-                Ok(value) => return Ok(Ok(value)),
+                Ok(value) => return Ok((Ok(value), doubt)),
                 Err(error) => error,
             };
             match retry::pause_before_next(attempt, fresh, &error) {
                 Some(pause) if !deadline.passed() => self.pool.pause(pause, deadline),
-                _ if matches!(error, FtpError::Refused { .. }) => return Ok(Err(error)),
+                _ if matches!(error, FtpError::Refused { .. }) => return Ok((Err(error), doubt)),
                 _ => {
                     let kind = classify::kind(&error).unwrap_or(Kind::Failed);
                     return Err(self.error(kind, verb, path, error));
                 }
             }
+            if sent && error.is_fatal() {
+                doubt = Doubt::MayBeDone;
+            }
             attempt += 1;
-        }
-    }
-
-    /// Finds out what a refusal means: by its text, else by the directory that should hold the path.
-    fn explain(&self, verb: &'static str, path: &RemotePath, error: &FtpError, deadline: Deadline) -> Error {
-        if let Some(kind) = classify::kind(error) {
-            return self.error(kind, verb, path, error);
-        }
-        let kind = match self.find(path, deadline.at_most(PROBE)) {
-            Ok(None) => Kind::NotFound,
-            Ok(Some(entry)) => match (verb, entry.kind) {
-                ("list" | "enter", EntryKind::File | EntryKind::Special) => Kind::NotADirectory,
-                ("read", EntryKind::Directory) => Kind::IsADirectory,
-                // A link that cannot be followed on the server.
-                (_, EntryKind::Symlink) => Kind::NotFound,
-                _ => Kind::Denied,
-            },
-            // What the server holds is not known, so nothing is said about it: never "not found".
-            Err(_) => Kind::Failed,
-        };
-        self.error(kind, verb, path, error)
-    }
-
-    /// Looks a path up in the listing of its directory.
-    fn find(&self, path: &RemotePath, deadline: Deadline) -> Result<Option<RemoteEntry>, Error> {
-        let Some(parent) = path.parent() else {
-            // The root has no directory that lists it.
-            return Ok(Some(RemoteEntry {
-                name: (*b".").into(),
-                kind: EntryKind::Directory,
-                size: None,
-                modified: None,
-                mode: None,
-                link_target: None,
-                unique: None,
-            }));
-        };
-        let list = |session: &mut Session, deadline| session.list(parent.as_bytes(), context(), deadline);
-        let listed = match self.attempt("list", &parent, Lane::Metadata, deadline, list)? {
-            Ok(listed) => listed,
-            Err(refusal) => {
-                let kind = classify::kind(&refusal).unwrap_or(Kind::Failed);
-                return match kind {
-                    Kind::NotFound | Kind::NotADirectory => Ok(None),
-                    kind => Err(self.error(kind, "list", &parent, refusal)),
-                };
-            }
-        };
-        let found = listed.listing.entries.into_iter().find(|entry| *entry.name == *path.file_name());
-        match (found, listed.truncated) {
-            (None, true) => {
-                Err(self.error(Kind::Failed, "list", &parent, "the server cut the listing short"))
-            }
-            (found, _) => Ok(found),
         }
     }
 

@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -189,6 +190,17 @@ pub fn mode_without_automount(path: &Path) -> io::Result<u32> {
     check(unsafe { libc::fstatat(libc::AT_FDCWD, path.as_ptr(), stat.as_mut_ptr(), libc::AT_NO_AUTOMOUNT) })?;
     // SAFETY: fstatat returned 0, so it has filled the structure.
     Ok(unsafe { stat.assume_init() }.st_mode)
+}
+
+/// How many bytes written to a TCP socket its peer has not confirmed yet (SIOCOUTQ, tcp(7)).
+///
+/// # Errors
+/// What ioctl(2) says: `Unsupported` and the like for what is no socket.
+pub fn unsent(socket: &TcpStream) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the socket is open for the whole call, and TIOCOUTQ (the same number) writes one int.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 /// Overwrites parts of the arguments or the environment in place with `*`, so that ps and /proc do not show them.

@@ -30,10 +30,11 @@ pub use attr::{Attr, Facts, Ownership};
 pub use directory::{DirItem, OpenedDir};
 pub use error::Error;
 pub use file::{OpenedFile, Pages, Seek};
-pub use handle::{FileSource, OpenFile};
 pub use inode::ROOT;
 pub use invalidation::{Invalidation, Scope};
 pub use links::LinkPolicy;
+
+pub use crate::read::{FileSource, OpenFile};
 
 use handle::Handles;
 use inode::{Place, Seen, Table};

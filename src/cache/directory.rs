@@ -4,6 +4,8 @@
 //! its own. An answer that was on its way when its directory was invalidated is given to those who wait
 //! for it but not kept. No lock is held while the server is asked.
 
+mod own;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;

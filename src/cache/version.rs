@@ -162,6 +162,45 @@ impl Versions {
         Some(version)
     }
 
+    /// The version that we have just made ourselves at `path`: a new one whatever was known, and from now on
+    /// the one seen last. `None` (and nothing is known of `path` then) if `entry` tells no size.
+    pub fn written(&self, path: &RemotePath, entry: &RemoteEntry) -> Option<Arc<FileVersion>> {
+        let mut seen = self.seen.lock();
+        let Some(size) = entry.size else {
+            seen.pop(path);
+            return None;
+        };
+        let id = FileId(self.next.fetch_add(1, Ordering::Relaxed));
+        let version = Arc::new(FileVersion::new(id, size, entry.modified, entry.unique.clone()));
+        seen.put(path.clone(), version.clone());
+        Some(version)
+    }
+
+    /// A file, or a directory with all below it, was renamed: what was seen there is known under the new
+    /// path, and what stood there before is forgotten.
+    pub fn moved(&self, from: &RemotePath, to: &RemotePath) {
+        if from == to {
+            return;
+        }
+        let mut seen = self.seen.lock();
+        seen.pop(to);
+        if let Some(version) = seen.pop(from) {
+            // A file; nothing is below one.
+            seen.put(to.clone(), version);
+            return;
+        }
+        let below = |path: &&RemotePath, dir: &RemotePath| path.below(dir).is_some();
+        let concerned = seen.iter().map(|(path, _)| path).filter(|path| below(path, from) || below(path, to));
+        // The one used last comes first; put back in the other order, they keep it.
+        let concerned: Vec<RemotePath> = concerned.cloned().collect();
+        for path in concerned.into_iter().rev() {
+            let version = seen.pop(&path);
+            if let (Some(version), Some(path)) = (version, path.moved(from, to)) {
+                seen.put(path, version);
+            }
+        }
+    }
+
     /// Forgets the version of `path`: the next one seen gets a new id, whatever the server tells.
     pub fn forget(&self, path: &RemotePath) {
         self.seen.lock().pop(path);
@@ -256,5 +295,44 @@ mod tests {
         assert_ne!(changed.id, asked.id);
         versions.forget(&path);
         assert_ne!(versions.of(&path, &entry(7, at(62, Precision::Second), None)).unwrap().id, changed.id);
+    }
+
+    #[test]
+    fn what_we_wrote_is_a_new_version_even_if_all_facts_are_the_same() {
+        let versions = Versions::default();
+        let path = RemotePath::parse(b"/f").unwrap();
+        let told = entry(7, at(60, Precision::Second), Some(b"u"));
+        let before = versions.of(&path, &told).unwrap();
+        let written = versions.written(&path, &told).unwrap();
+        assert_ne!(written.id, before.id);
+        assert_eq!(versions.of(&path, &told).unwrap().id, written.id);
+        let sizeless = RemoteEntry { size: None, ..told.clone() };
+        assert_eq!(versions.written(&path, &sizeless), None);
+        assert_ne!(versions.of(&path, &told).unwrap().id, written.id);
+    }
+
+    #[test]
+    fn a_version_follows_its_file_and_what_it_replaced_is_forgotten() {
+        let path = |text: &str| RemotePath::parse(text.as_bytes()).unwrap();
+        let told = entry(7, at(60, Precision::Second), None);
+        for (seen, from, to, now) in [
+            ("/a", "/a", "/b", Some("/b")),
+            ("/d/a", "/d", "/e", Some("/e/a")),
+            ("/d/e/a", "/d", "/x/y", Some("/x/y/e/a")),
+            ("/dd/a", "/d", "/e", Some("/dd/a")),
+            ("/b", "/a", "/b", None),
+            ("/e/a", "/d", "/e", None),
+            ("/a", "/a", "/a", Some("/a")),
+            ("/a", "/", "/", Some("/a")),
+        ] {
+            let versions = Versions::default();
+            let id = versions.of(&path(seen), &told).unwrap().id;
+            versions.moved(&path(from), &path(to));
+            let known: Vec<_> = ["/a", "/b", "/d/a", "/d/e/a", "/dd/a", "/e/a", "/x/y/e/a"]
+                .into_iter()
+                .filter(|at| versions.of(&path(at), &told).unwrap().id == id)
+                .collect();
+            assert_eq!(known, now.into_iter().collect::<Vec<_>>(), "{seen}: {from} -> {to}");
+        }
     }
 }

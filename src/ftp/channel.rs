@@ -143,6 +143,10 @@ impl Session {
         let first = self.control.reply(deadline)?;
         if !(first.is_preliminary() || first.is_completion()) {
             restarted?;
+            if plan.offset > 0 && !self.profile.pipelines() {
+                // libunftp 0.24 keeps the offset for the next transfer, which may be another file's STOR.
+                self.control.break_off();
+            }
             let no_connection = first.code() == 425 && !proven;
             let error = self.control.refused(plan.transfer.to_string(), first);
             return Err(if no_connection { Failure::Method(error) } else { Failure::Final(error) });

@@ -1,7 +1,7 @@
 //! The control connection: commands out, replies in, each reply bound to its command.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct ControlConnection {
     reply_timeout: Duration,
     double_iac: bool,
     broken: bool,
+    /// Commands handed to the network so far.
+    sent: u64,
 }
 
 impl ControlConnection {
@@ -48,6 +50,7 @@ impl ControlConnection {
             reply_timeout,
             double_iac: false,
             broken: false,
+            sent: 0,
         })
     }
 
@@ -91,6 +94,22 @@ impl ControlConnection {
         self.broken
     }
 
+    /// How many commands may have reached the server: the difference tells whether a failed exchange left
+    /// anything open.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Waits up to `bound` for a reply to begin; whether one has, or the connection has ended. Reads nothing.
+    pub(crate) fn await_input(&self, bound: Duration) -> bool {
+        if !self.input.is_empty() || self.broken {
+            return true;
+        }
+        let waited = self.stream.set_read_timeout(Some(bound)).and_then(|()| self.stream.peek(&mut [0]));
+        let passed = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
+        waited.map_or_else(|error| !passed.contains(&error.kind()), |_| true)
+    }
+
     /// Sends commands in one segment. Each must be answered by [`ControlConnection::reply`], in this order.
     ///
     /// # Errors
@@ -119,6 +138,7 @@ impl ControlConnection {
                 .and_then(|()| self.stream.write_all(&bytes))
                 .map_err(|e| Error::io(doing, bound, e)),
         };
+        self.sent += commands.len() as u64;
         for command in commands {
             log::debug!("#{} > {command}", self.number);
             self.expected.push_back(command.to_string());
@@ -242,7 +262,8 @@ fn fits(code: u16, verb: &str) -> bool {
     let transfers = matches!(verb, "RETR" | "LIST" | "NLST" | "MLSD" | "STOR" | "STOU" | "APPE");
     match code {
         100..200 => transfers || greets,
-        213 => matches!(verb, "SIZE" | "MDTM" | "STAT" | "MFMT" | "HASH" | "AVBL"),
+        // pure-ftpd 1.0.50 answers SITE UTIME with it.
+        213 => matches!(verb, "SIZE" | "MDTM" | "STAT" | "MFMT" | "MFF" | "SITE" | "HASH" | "AVBL"),
         220 => greets,
         226 => transfers || verb == "ABOR",
         227 => verb == "PASV",
@@ -276,6 +297,15 @@ mod tests {
             (200, "CWD"),
             (213, "SIZE"),
             (213, "MDTM"),
+            (213, "MFMT"),
+            (213, "MFF"),
+            (213, "SITE"),
+            (200, "SITE"),
+            (226, "APPE"),
+            (257, "MKD"),
+            (250, "MKD"),
+            (350, "RNFR"),
+            (250, "RNTO"),
             (227, "PASV"),
             (229, "EPSV"),
             (200, "EPRT"),
@@ -287,7 +317,16 @@ mod tests {
         for (code, words) in good {
             assert!(fits(code, words.split(' ').next().unwrap()), "{code} {words}");
         }
-        let bad = [(226, "CWD"), (213, "CWD"), (150, "SIZE"), (220, "USER"), (227, "EPSV"), (350, "RETR")];
+        let bad = [
+            (226, "CWD"),
+            (213, "CWD"),
+            (150, "SIZE"),
+            (220, "USER"),
+            (227, "EPSV"),
+            (350, "RETR"),
+            (213, "DELE"),
+            (257, "DELE"),
+        ];
         for (code, verb) in bad {
             assert!(!fits(code, verb), "{code} {verb}");
         }

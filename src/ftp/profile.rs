@@ -20,6 +20,26 @@ pub enum ListCommand {
     List,
 }
 
+/// A command that sets something of a path, and that not every server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setter {
+    /// `MFMT time path` (draft-somers-ftp-mfxx-04 s.3).
+    Mfmt,
+    /// `MDTM time path`: vsftpd 3.0.3, Serv-U. Others take it as the name of a file.
+    Mdtm,
+    /// `SITE UTIME time path`.
+    SiteUtime,
+    /// `SITE CHMOD mode path`.
+    SiteChmod,
+    /// `MFF UNIX.mode=mode; path` (draft-somers-ftp-mfxx-04 s.6).
+    MffMode,
+    /// `SITE SYMLINK target path`: ProFTPD with mod_site_misc.
+    SiteSymlink,
+}
+
+/// All of [`Setter`].
+const SETTERS: usize = 6;
+
 /// Learned facts. Each is a fact of the server, not of a connection; reading one never waits.
 #[derive(Debug, Default)]
 pub struct ServerProfile {
@@ -43,6 +63,8 @@ struct Facts {
     list_command: Option<ListCommand>,
     dialect: Option<Dialect>,
     system_told: bool,
+    /// By [`Setter`].
+    setters: [Capability; SETTERS],
 }
 
 impl ServerProfile {
@@ -85,6 +107,14 @@ impl ServerProfile {
             if features.has("MLST") || features.has("MLSD") { Capability::Yes } else { Capability::No };
         facts.mdtm = told("MDTM");
         facts.rest = told("REST");
+        // As young as MLST. vsftpd 3.0.3 announces MDTM, which does not tell whether it sets.
+        let announced = |yes: bool| if yes { Capability::Yes } else { Capability::No };
+        facts.setters[Setter::Mfmt as usize] = announced(features.has("MFMT"));
+        let mff = features.parameters("MFF").unwrap_or_default().to_ascii_lowercase();
+        facts.setters[Setter::MffMode as usize] = announced(mff.contains("unix.mode"));
+        if !features.has("MDTM") {
+            facts.setters[Setter::Mdtm as usize] = Capability::No;
+        }
         facts.features = Some(features);
     }
 
@@ -141,6 +171,45 @@ impl ServerProfile {
     /// Notes whether REST is taken.
     pub(crate) fn learn_rest(&self, works: bool) {
         self.facts.lock().rest = if works { Capability::Yes } else { Capability::No };
+    }
+
+    /// Setting a mode.
+    pub fn chmod(&self) -> Capability {
+        self.any_of(&[Setter::SiteChmod, Setter::MffMode])
+    }
+
+    /// Setting a modification time.
+    pub fn set_time(&self) -> Capability {
+        self.any_of(&[Setter::Mfmt, Setter::Mdtm, Setter::SiteUtime])
+    }
+
+    /// Making symbolic links.
+    pub fn symlink(&self) -> Capability {
+        self.any_of(&[Setter::SiteSymlink])
+    }
+
+    fn any_of(&self, setters: &[Setter]) -> Capability {
+        let facts = self.facts.lock();
+        let known = |wanted| setters.iter().any(|&setter| facts.setters[setter as usize] == wanted);
+        match (known(Capability::Yes), known(Capability::Untold)) {
+            (true, _) => Capability::Yes,
+            (false, true) => Capability::Untold,
+            (false, false) => Capability::No,
+        }
+    }
+
+    /// Whether one way of setting something works.
+    pub(crate) fn setter(&self, setter: Setter) -> Capability {
+        self.facts.lock().setters[setter as usize]
+    }
+
+    /// Notes whether it does.
+    pub(crate) fn learn_setter(&self, setter: Setter, works: bool) {
+        let known = if works { Capability::Yes } else { Capability::No };
+        let before = std::mem::replace(&mut self.facts.lock().setters[setter as usize], known);
+        if before != known && !works {
+            log::info!("the server cannot do {setter:?}");
+        }
     }
 
     /// The way of making data connections that has worked.

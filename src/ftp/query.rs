@@ -35,18 +35,39 @@ impl Session {
     pub fn facts(&mut self, path: &[u8], deadline: Deadline) -> Result<Facts, Error> {
         let questions = self.questions(path);
         let replies = self.exchange_all(questions.clone(), deadline)?;
+        self.take_facts(&questions, &replies)
+    }
+
+    /// Makes facts of the replies to [`Session::questions`]; what cannot be one breaks the connection.
+    pub(crate) fn take_facts(&mut self, questions: &[Command], replies: &[Reply]) -> Result<Facts, Error> {
         if replies.get(1).is_some_and(|reply| reply.code() == 213 && is_no_time(&questions[1], reply)) {
             // It looks like the answer to SIZE, and that one like the answer to something earlier.
             self.control.break_off();
             return Ok(Facts::Doubtful);
         }
-        facts_from(&self.profile, &questions, &replies).map_err(|error| match error {
+        facts_from(&self.profile, questions, replies).map_err(|error| match error {
             Error::Refused { command, reply } => self.control.refused(command, reply),
             other => {
                 self.control.break_off();
                 other
             }
         })
+    }
+
+    /// The size of a file in bytes, by SIZE (RFC 3659 s.4), as TYPE I counts it; `None` where the server has no
+    /// such command.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for what is absent, forbidden, or no file; else a failed connection.
+    pub fn size(&mut self, path: &[u8], deadline: Deadline) -> Result<Option<u64>, Error> {
+        let command = Command::with("SIZE", path);
+        let words = command.to_string();
+        let reply = self.control.exchange(command, deadline)?;
+        match reply.code() {
+            213 => Ok(number(reply.text())),
+            500 | 502 | 504 => Ok(None),
+            _ => Err(self.control.refused(words, reply)),
+        }
     }
 
     /// The commands whose answers [`facts_from`] understands.

@@ -75,6 +75,11 @@ impl Session {
         self.control.is_ready()
     }
 
+    /// How many commands may have reached the server in this session.
+    pub fn commands_sent(&self) -> u64 {
+        self.control.sent()
+    }
+
     /// Says goodbye without waiting.
     pub fn quit(self) {
         self.control.quit();

@@ -64,6 +64,15 @@ pub fn parse_time_value(text: &[u8]) -> Option<Modified> {
     })
 }
 
+/// The time value of a moment, whole seconds: fractions are dropped, since pyftpdlib 2.2.0 refuses them.
+/// `None` before 1970, which ProFTPD 1.3.8 refuses, and after the year 9999, which has no time value.
+pub fn time_value(modified: Modified) -> Option<String> {
+    let moment = jiff::Timestamp::from_second(modified.seconds).ok().filter(|_| modified.seconds >= 0)?;
+    let t = Offset::UTC.to_datetime(moment);
+    let (year, month, day) = (t.year(), t.month(), t.day());
+    Some(format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}", t.hour(), t.minute(), t.second()))
+}
+
 /// Seconds from 1970 to the start of `date`, UTC.
 fn midnight(date: Date) -> Option<i64> {
     Some(Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?.as_second())
@@ -105,6 +114,22 @@ mod tests {
         ] {
             let expected = Modified { seconds, nanos, precision: Precision::Second };
             assert_eq!(parse_time_value(text.as_bytes()), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_become_time_values_where_there_is_one() {
+        for (seconds, text) in [
+            (0, Some("19700101000000")),
+            (1_710_006_301, Some("20240309174501")),
+            (253_402_300_799, Some("99991231235959")),
+            (-1, None),
+            (253_402_300_800, None),
+            (i64::MAX, None),
+            (i64::MIN, None),
+        ] {
+            let moment = Modified { seconds, nanos: 999_999_999, precision: Precision::Second };
+            assert_eq!(time_value(moment).as_deref(), text, "{seconds}");
         }
     }
 

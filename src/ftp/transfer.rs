@@ -1,4 +1,4 @@
-//! A transfer from the server: the data connection together with the reply that is still to come.
+//! A transfer: the data connection together with the reply that is still to come.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -38,6 +38,21 @@ impl<'a> Transfer<'a> {
         data.set_read_timeout(Some(stall)).map_err(|e| Error::io("receiving data", stall, e))?;
         transfer.data = Some(data);
         Ok(transfer)
+    }
+
+    /// Whether the server said that it has ended before it announced it.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The data connection.
+    pub(crate) fn data(&self) -> Option<&TcpStream> {
+        self.data.as_ref()
+    }
+
+    /// Waits up to `bound` for something on the control connection; whether it came.
+    pub(crate) fn awaits_reply(&self, bound: Duration) -> bool {
+        self.control.await_input(bound)
     }
 
     /// As [`Transfer::read`], but waits no longer than until `deadline`.

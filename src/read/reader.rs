@@ -1,6 +1,7 @@
 //! One version of one file: finds bytes in memory, has streams fetch the rest.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -17,12 +18,14 @@ const STREAMS_PER_FILE: usize = 16;
 ///
 /// 1. Bytes are delivered only while the file is this version as far as is known; once it is seen to be
 ///    another, every read fails.
-/// 2. A byte that a stream has published stays reachable through the stream until it is a MiB behind, so a
+/// 2. What it reads at `path` is that file: whoever renames it through the mount tells so before anything
+///    else can take its place.
+/// 3. A byte that a stream has published stays reachable through the stream until it is a MiB behind, so a
 ///    waiting reader gets it whatever the cache evicts.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) sources: Arc<Sources>,
-    pub(super) path: RemotePath,
+    path: Mutex<RemotePath>,
     pub(super) version: Arc<FileVersion>,
     pub(super) state: Mutex<State>,
     /// Something in the state changed.
@@ -61,7 +64,40 @@ impl Piece {
 
 impl Reader {
     pub(super) fn new(sources: Arc<Sources>, path: RemotePath, version: Arc<FileVersion>) -> Reader {
-        Reader { sources, path, version, state: Mutex::default(), changed: Condvar::new() }
+        let (state, changed) = Default::default();
+        Reader { sources, path: Mutex::new(path), version, state, changed }
+    }
+
+    /// Size in bytes of the version that is read.
+    pub fn size(&self) -> u64 {
+        self.version.size
+    }
+
+    /// Where the file is now.
+    pub(super) fn path(&self) -> RemotePath {
+        self.path.lock().clone()
+    }
+
+    /// The file was renamed through our mount and is read on from `path`. To be called when the server has
+    /// renamed it, before anything else may come to stand at the old path.
+    pub fn moved(&self, path: RemotePath) {
+        // Under the state's lock, so that who waits for the news cannot miss it.
+        let state = self.state.lock();
+        *self.path.lock() = path;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Whether the file was, or within `patience` is, renamed away from `path`.
+    pub(super) fn moves_from(&self, path: &RemotePath, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut state = self.state.lock();
+        while *self.path.lock() == *path && !state.closed {
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        *self.path.lock() != *path
     }
 
     /// Reads `len` bytes at `offset`, fewer only at the end of the file.
@@ -95,7 +131,7 @@ impl Reader {
             let Patience::Until(deadline) = patience else { return Err(ReadError::WouldBlock) };
             if deadline.passed() {
                 let cause = "the bytes did not come in time";
-                let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path, cause);
+                let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path(), cause);
                 return Err(ReadError::Remote(error));
             }
             self.want(&mut state, at, end, deadline)?;
@@ -193,7 +229,7 @@ impl Reader {
         if submitted.is_err() {
             state.streams.retain(|stream| stream.id != id);
             let cause = "too many files are being read at once";
-            let error = self.sources.remote.error(Kind::Failed, "read", &self.path, cause);
+            let error = self.sources.remote.error(Kind::Failed, "read", &self.path(), cause);
             return Err(ReadError::Remote(error));
         }
         Ok(id)

@@ -13,7 +13,7 @@ use crate::ftp::query::Facts;
 use crate::ftp::transfer::Transfer;
 use crate::read::reader::{Reader, State};
 use crate::read::window::Window;
-use crate::remote::{Error, Kind, Lane, Lease, Remote, Revoke};
+use crate::remote::{Error, Kind, Lane, Lease, Remote, RemotePath, Revoke};
 
 /// How long a parked stream keeps its connection for a reader that has shown that it goes on.
 const PARKED: Duration = Duration::from_secs(3);
@@ -33,6 +33,9 @@ const PAUSED: Duration = Duration::from_millis(5);
 const SETTLE: Duration = Duration::from_secs(5);
 /// Published bytes that stay reachable through the stream.
 const RECENT: u64 = 1024 * 1024;
+/// How much earlier than the answer to our own rename the refusal of its old path may come: they travel on
+/// different connections.
+const RENAME: Duration = Duration::from_millis(500);
 /// The final reply of a transfer that is complete by its bytes is waited for no longer than this.
 const FINAL_REPLY: Duration = Duration::from_secs(10);
 
@@ -124,6 +127,8 @@ enum End {
     Yielded,
     /// The file is not the version that was opened.
     Changed(String),
+    /// The file was renamed; what came before is good.
+    Moved,
     /// It broke; what came before is good.
     Broken(FtpError),
 }
@@ -195,15 +200,16 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             stream.next
         };
         let deadline = Deadline::after(reader.sources.patience);
-        let mut lease = match remote.lease("read", &reader.path, Lane::Data, deadline) {
+        let mut lease = match remote.lease("read", &reader.path(), Lane::Data, deadline) {
             Ok(lease) => lease,
             Err(error) => return Some(Outcome::Failed(error)),
         };
+        let path = reader.path();
         let fresh = lease.is_fresh();
         if let Some(stream) = reader.state.lock().stream(id) {
             stream.revoked = false;
         }
-        let end = transfer(reader, id, &mut lease, before, deadline);
+        let end = transfer(reader, id, &path, &mut lease, before, deadline);
         drop(lease);
         let error = match end {
             End::Whole(last) => {
@@ -216,9 +222,17 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
                 attempt = 1;
                 continue;
             }
+            End::Moved => {
+                attempt = 1;
+                continue;
+            }
+            End::Changed(_) | End::Broken(_) if reader.path() != path => {
+                attempt = 1;
+                continue;
+            }
             End::Changed(cause) => {
-                log::info!("{} was changed on the server while it was read: {cause}", reader.path);
-                return Some(Outcome::Changed(remote.error(Kind::Changed, "read", &reader.path, cause)));
+                log::info!("{path} was changed on the server while it was read: {cause}");
+                return Some(Outcome::Changed(remote.error(Kind::Changed, "read", &path, cause)));
             }
             End::Broken(error) => error,
         };
@@ -243,7 +257,12 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             Some(pause) => remote.pool().pause(pause, deadline),
             None => {
                 let deadline = Deadline::after(reader.sources.patience);
-                return Some(Outcome::Failed(remote.explain_read(&reader.path, &error, deadline)));
+                let explained = remote.explain_read(&path, &error, deadline);
+                if explained.kind() == Kind::NotFound && reader.moves_from(&path, RENAME) {
+                    attempt = 1;
+                    continue;
+                }
+                return Some(Outcome::Failed(explained));
             }
         }
         attempt += 1;
@@ -251,18 +270,29 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
 }
 
 /// One RETR from the stream's position on.
-fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadline: Deadline) -> End {
-    let path = reader.path.as_bytes();
+fn transfer(
+    reader: &Arc<Reader>,
+    id: u64,
+    path: &RemotePath,
+    lease: &mut Lease,
+    offset: u64,
+    deadline: Deadline,
+) -> End {
     let Some(session) = lease.session() else { return End::Broken(FtpError::Closed(None)) };
     // The first transfer from the start needs no check where a later one would show another version, unless
     // what it brings would stand beside what an earlier reader left: by itself it is of one version.
     let is_first = offset == 0 && id == 0 && !reader.sources.blocks.holds_any(reader.version.id);
     let check = !is_first || !reader.version.is_exact();
     let began = Instant::now();
-    let (mut transfer, facts) = match session.retrieve(path, offset, check, deadline) {
+    let (mut transfer, facts) = match session.retrieve(path.as_bytes(), offset, check, deadline) {
         Ok(started) => started,
         Err(error) => return End::Broken(error),
     };
+    if reader.path() != *path {
+        // The server may have opened what stands there now.
+        let _ = transfer.abandon(Deadline::after(SETTLE));
+        return End::Moved;
+    }
     if let Some(cause) = facts.and_then(|facts| changed(reader, &facts)) {
         let _ = transfer.abandon(Deadline::after(SETTLE));
         return End::Changed(cause);
@@ -305,9 +335,13 @@ fn transfer(reader: &Arc<Reader>, id: u64, lease: &mut Lease, offset: u64, deadl
                 _ => {}
             }
             if !complete || began.elapsed() > UNCHECKED || received > UNCHECKED_BYTES {
-                let facts = lease.session().map(|s| s.facts(path, Deadline::after(SETTLE)));
-                if let Some(cause) = facts.and_then(Result::ok).and_then(|facts| changed(reader, &facts)) {
-                    return End::Changed(cause);
+                let path = reader.path();
+                let facts = lease.session().map(|s| s.facts(path.as_bytes(), Deadline::after(SETTLE)));
+                let differs = facts.and_then(Result::ok).and_then(|facts| changed(reader, &facts));
+                match differs {
+                    Some(_) if reader.path() != path => return End::Moved,
+                    Some(cause) => return End::Changed(cause),
+                    None => {}
                 }
             }
             if !complete {
@@ -350,13 +384,15 @@ fn pump(reader: &Arc<Reader>, id: u64, transfer: &mut Transfer<'_>, held: &mut V
             Ready::Check => {
                 let remote = &reader.sources.remote;
                 // Without a connection to ask over, the transfer begins again, with a check.
-                let Some(facts) = remote.glance(&reader.path, Deadline::after(SETTLE)) else {
+                let path = reader.path();
+                let Some(facts) = remote.glance(&path, Deadline::after(SETTLE)) else {
                     return (DataEnd::Yielded, received);
                 };
-                if let Some(cause) = changed(reader, &facts) {
-                    return (DataEnd::Changed(cause), received);
+                match changed(reader, &facts) {
+                    Some(_) if reader.path() != path => return (DataEnd::Yielded, received),
+                    Some(cause) => return (DataEnd::Changed(cause), received),
+                    None => continue,
                 }
-                continue;
             }
         };
         let n = match transfer.read(&mut chunk) {
@@ -505,7 +541,7 @@ fn changed(reader: &Reader, facts: &Facts) -> Option<String> {
         Facts::Doubtful => return None,
         Facts::Whole(entry) => entry.clone(),
         Facts::File { size, modified } => RemoteEntry {
-            name: reader.path.file_name().into(),
+            name: reader.path().file_name().into(),
             kind: EntryKind::File,
             size: Some(*size),
             modified: *modified,

@@ -1,11 +1,11 @@
-//! What a refusal means, as far as its text tells. Pure; the probes for the rest are in `remote`.
+//! What a refusal means, as far as its text and code tell. Pure; the looks for the rest are in `explain`.
 
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::reply::Reply;
 use crate::remote::error::Kind;
 
 /// The kind of a failure whose meaning does not depend on the path; `None` where only a look at the server
-/// can tell (550 without a known text: vsftpd gives no reasons at all).
+/// can tell (550 and 553 without a known text: vsftpd gives no reasons at all).
 pub(crate) fn kind(error: &FtpError) -> Option<Kind> {
     match error {
         FtpError::Io { .. } | FtpError::Closed(_) => Some(Kind::Failed),
@@ -17,31 +17,65 @@ pub(crate) fn kind(error: &FtpError) -> Option<Kind> {
 }
 
 fn refusal(reply: &Reply) -> Option<Kind> {
-    const TEXTS: [(&str, Kind); 14] = [
+    // "Command not found" speaks of no file.
+    if matches!(reply.code(), 500 | 502 | 504) {
+        return Some(Kind::Unsupported);
+    }
+    told(reply).or(match reply.code() {
+        452 | 552 => Some(Kind::NoSpace),
+        521 => Some(Kind::Exists),
+        530 | 532 => Some(Kind::Denied),
+        // 4xx means "not now" (RFC 959 s.4.2.1): it says nothing about the path, and neither would a look at it.
+        400..500 => Some(Kind::Failed),
+        _ => None,
+    })
+}
+
+/// What the text of a refusal says, whatever its code: pure-ftpd 1.0.50 puts errno's words behind 553 and 451.
+pub(crate) fn told(reply: &Reply) -> Option<Kind> {
+    const TEXTS: [(&str, Kind); 34] = [
         ("no such file", Kind::NotFound),
         ("no such directory", Kind::NotFound),
         ("not found", Kind::NotFound),
         ("does not exist", Kind::NotFound),
+        ("doesn't exist", Kind::NotFound),
         ("cannot find", Kind::NotFound),
         ("not a directory", Kind::NotADirectory),
         ("is a directory", Kind::IsADirectory),
         ("not a regular file", Kind::IsADirectory),
         ("not a plain file", Kind::IsADirectory),
+        ("not empty", Kind::NotEmpty),
+        ("file exists", Kind::Exists),
+        ("already exists", Kind::Exists),
+        ("quota", Kind::OverQuota),
+        ("no space", Kind::NoSpace),
+        ("not enough space", Kind::NoSpace),
+        ("insufficient storage", Kind::NoSpace),
+        ("insufficient space", Kind::NoSpace),
+        ("disk full", Kind::NoSpace),
+        ("disk is full", Kind::NoSpace),
+        ("read-only file system", Kind::ReadOnly),
+        ("read only file system", Kind::ReadOnly),
         ("permission denied", Kind::Denied),
         ("access is denied", Kind::Denied),
         ("access denied", Kind::Denied),
         ("not permitted", Kind::Denied),
+        ("privilege", Kind::Denied),
         ("forbidden", Kind::Denied),
+        ("file name too long", Kind::BadName),
+        ("invalid file name", Kind::BadName),
+        ("invalid filename", Kind::BadName),
+        ("name not allowed", Kind::BadName),
+        ("illegal file name", Kind::BadName),
+        ("illegal filename", Kind::BadName),
     ];
-    match reply.code() {
-        500 | 502 | 504 => return Some(Kind::Unsupported),
-        530 => return Some(Kind::Denied),
-        553 => return Some(Kind::BadName),
-        _ => {}
-    }
-    let told = TEXTS.iter().find(|(words, _)| reply.says(words)).map(|&(_, kind)| kind);
-    // 4xx means "not now" (RFC 959 s.4.2.1): it says nothing about the path, and neither would a look at it.
-    told.or(reply.is_transient().then_some(Kind::Failed))
+    TEXTS.iter().find(|(words, _)| reply.says(words)).map(|&(_, kind)| kind)
+}
+
+/// Whether a code may mean the name itself where nothing else explains the refusal (RFC 959 s.4.2.2: 553 "file
+/// name not allowed", 501 "syntax error in parameters").
+pub(crate) fn may_mean_the_name(reply: &Reply) -> bool {
+    matches!(reply.code(), 501 | 553)
 }
 
 #[cfg(test)]
@@ -59,8 +93,29 @@ mod tests {
             ("550 Failed to open file.", None),
             ("550 Can't check for file existence", None),
             ("502 Command not implemented", Some(Kind::Unsupported)),
+            ("500 Command not found", Some(Kind::Unsupported)),
             ("450 x: No such file or directory", Some(Kind::NotFound)),
             ("426 Connection closed; transfer aborted.", Some(Kind::Failed)),
+            ("553 Could not create file.", None),
+            ("501 Syntax error in parameters", None),
+            ("553 Can't open that file: Permission denied", Some(Kind::Denied)),
+            ("553 Can't open that file: Is a directory", Some(Kind::IsADirectory)),
+            ("550 x: File exists", Some(Kind::Exists)),
+            ("521 \"/x\" directory exists", Some(Kind::Exists)),
+            ("550 x: Directory not empty", Some(Kind::NotEmpty)),
+            ("451 Rename/move failure: Directory not empty", Some(Kind::NotEmpty)),
+            ("452 Insufficient storage", Some(Kind::NoSpace)),
+            ("452 x: Disk quota exceeded", Some(Kind::OverQuota)),
+            ("552 Disk full - please upload later", Some(Kind::NoSpace)),
+            ("552 Quota exceeded: [x] won't be saved", Some(Kind::OverQuota)),
+            ("552 Exceeded storage allocation", Some(Kind::NoSpace)),
+            ("550 x: No space left on device", Some(Kind::NoSpace)),
+            ("550 x: Read-only file system", Some(Kind::ReadOnly)),
+            ("550 Not enough privileges.", Some(Kind::Denied)),
+            ("530 Not logged in", Some(Kind::Denied)),
+            ("553 x: Invalid filename", Some(Kind::BadName)),
+            ("550 x: File name too long", Some(Kind::BadName)),
+            ("451 Failure writing to local file.", Some(Kind::Failed)),
         ];
         for (text, kind) in table {
             let line = format!("{text}\r\n");

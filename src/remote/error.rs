@@ -14,7 +14,18 @@ pub enum Kind {
     NotADirectory,
     /// A file was needed.
     IsADirectory,
-    /// The name cannot be sent to this server.
+    /// Something of that name is there already.
+    Exists,
+    /// The directory has entries.
+    NotEmpty,
+    /// The server's disk is full.
+    NoSpace,
+    /// The user's share of the server's disk is full.
+    OverQuota,
+    /// The server's file system takes no changes.
+    ReadOnly,
+    /// The name cannot be sent to this server, or the server takes no such name; also a value that FTP has no
+    /// word for.
     BadName,
     /// The server has no command for it.
     Unsupported,

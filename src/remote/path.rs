@@ -132,6 +132,15 @@ impl RemotePath {
         }
     }
 
+    /// Where this path leads after `from` was renamed to `to`; `None` where it is not `from` or below it.
+    pub fn moved(&self, from: &RemotePath, to: &RemotePath) -> Option<RemotePath> {
+        match self.below(from)? {
+            b"" => Some(to.clone()),
+            rest if to.is_root() => Some(RemotePath([b"/", rest].concat().into())),
+            rest => Some(RemotePath([&to.0, &b"/"[..], rest].concat().into())),
+        }
+    }
+
     /// The raw bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

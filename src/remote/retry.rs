@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::ftp::error::Error;
+use crate::remote::classify;
 
-/// Attempts at one verb, the first included. All verbs of the reading side may be repeated.
+/// Attempts at one verb, the first included. All verbs may be repeated: `change` sees to those that would find
+/// themselves done.
 const ATTEMPTS: u32 = 4;
 
 /// How long to wait before the next attempt; `None` when another would change nothing. `attempt` counts from
@@ -16,7 +18,8 @@ pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Opt
     let backoff = Duration::from_millis(150) * 2_u32.pow(attempt - 1);
     match error {
         Error::BadArgument(_) | Error::Listing(_) => None,
-        Error::Refused { reply, .. } if reply.says("no such file") || reply.says("permission denied") => None,
+        // pure-ftpd 1.0.50 refuses RNTO for good with 451, ProFTPD 1.3.8 much else with 450.
+        Error::Refused { reply, .. } if classify::told(reply).is_some() => None,
         // 5xx is final (RFC 959 s.4.2.1), but for the texts of servers that mean "not now".
         Error::Refused { reply, .. }
             if reply.is_transient() || reply.says("broken pipe") || reply.says("timed out") =>
@@ -45,7 +48,12 @@ mod tests {
 
     #[test]
     fn final_answers_are_not_asked_for_again() {
-        for text in ["550 No.\r\n", "500 what\r\n", "450 x: No such file or directory\r\n"] {
+        for text in [
+            "550 No.\r\n",
+            "500 what\r\n",
+            "450 x: No such file or directory\r\n",
+            "451 Directory not empty\r\n",
+        ] {
             assert_eq!(pause_before_next(1, true, &refused(text)), None, "{text}");
         }
         assert_eq!(pause_before_next(1, true, &Error::BadArgument("x")), None);

@@ -6,43 +6,9 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::cache::{FileId, FileVersion, Frozen};
-use crate::read::{Patience, ReadError, Reader, Readers};
-use crate::remote::RemotePath;
+use crate::cache::{FileId, Frozen};
+use crate::read::OpenFile;
 use crate::vfs::Error;
-
-/// Where the bytes of files come from. [`Readers`] in the program; a script in tests.
-pub trait FileSource: Send + Sync {
-    /// Opens one version of the file at `path`. Makes no round trip.
-    fn open(&self, path: RemotePath, version: Arc<FileVersion>) -> Arc<dyn OpenFile>;
-}
-
-/// One version of one file.
-pub trait OpenFile: Send + Sync {
-    /// As [`Reader::read`].
-    ///
-    /// # Errors
-    /// As there.
-    fn read(&self, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, ReadError>;
-    /// As [`Reader::close`]: nobody will read again.
-    fn close(&self);
-}
-
-impl FileSource for Readers {
-    fn open(&self, path: RemotePath, version: Arc<FileVersion>) -> Arc<dyn OpenFile> {
-        Arc::new(Readers::open(self, path, version))
-    }
-}
-
-impl OpenFile for Arc<Reader> {
-    fn read(&self, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, ReadError> {
-        Reader::read(self, offset, len, patience)
-    }
-
-    fn close(&self) {
-        Reader::close(self);
-    }
-}
 
 /// An open file.
 #[derive(Clone)]

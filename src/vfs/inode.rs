@@ -1,13 +1,17 @@
 //! The inodes that the kernel knows, or that lead to one it knows.
 //!
 //! Invariants:
-//! 1. A number stands for one name and one kind, and is never used again.
+//! 1. A number stands for one file, directory or link and its kind, and is never used again. It has one name
+//!    at a time, which only a rename through our mount changes; once it has none it never gets one again.
 //! 2. An inode stays while the kernel holds lookups of it or an inode below it stays, so a path can always
 //!    be built by walking up. The root stays forever.
-//! 3. `names` leads to the inode that stands for a name now. One whose name became another kind is
-//!    detached: it stays for the kernel's sake, but has no path.
+//! 3. `names` leads to the inode that stands for a name now. Those that stand for none stay for the kernel's
+//!    sake: what was removed through our mount with its facts, what the server replaced by another kind
+//!    with nothing.
+//! 4. `children` counts the inodes whose standing names this one, by whichever name.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,18 +35,29 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 struct Node {
-    /// `None` for the root.
-    place: Option<(u64, Name)>,
+    standing: Standing,
     kind: EntryKind,
-    detached: bool,
     lookups: u64,
-    /// Inodes whose `place` names this one.
     children: usize,
     facts: Option<(Facts, Instant)>,
     /// What the kernel may still believe, until it is told otherwise.
     told: Option<Facts>,
     /// What only opened inodes have.
     opened: Option<Box<Opened>>,
+}
+
+/// What an inode stands for.
+#[derive(Clone, Debug)]
+enum Standing {
+    Root,
+    /// This name in this directory.
+    Named(u64, Name),
+    /// Nothing that the user sees: it was removed, and is kept on the server under this name of ours.
+    Hidden(u64, Name),
+    /// Nothing: it was removed through our mount.
+    Unlinked,
+    /// Nothing: the server has another kind in its place.
+    Replaced,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +93,7 @@ pub(super) struct Seen {
 impl Table {
     /// A table that holds the root of a mount that shows `base`.
     pub(super) fn new(base: RemotePath) -> Table {
-        let root = Node::new(None, EntryKind::Directory);
+        let root = Node::new(Standing::Root, EntryKind::Directory);
         Table { base, next: ROOT + 1, nodes: HashMap::from([(ROOT, root)]), names: HashMap::new() }
     }
 
@@ -133,16 +148,121 @@ impl Table {
             if node.facts.is_some_and(|(_, at)| at > learned) {
                 return Err(Error::Stale);
             }
-            node.detached = true;
-            self.names.remove(&key);
-            self.collect(ino);
+            self.detach(ino, Standing::Replaced);
         }
-        self.node_mut(parent)?.children += 1;
+        let node = self.node_mut(parent)?;
+        if node.standing.parent().is_none() && parent != ROOT {
+            return Err(Error::Stale);
+        }
+        node.children += 1;
         let ino = self.next;
         self.next += 1;
-        self.nodes.insert(ino, Node::new(Some(key.clone()), kind));
+        self.nodes.insert(ino, Node::new(Standing::Named(parent, name.clone()), kind));
         self.names.insert(key, ino);
         Ok(ino)
+    }
+
+    /// Notes that the entry `from` is `to` now, by a rename through our mount. Its inode keeps its number.
+    /// What stood at `to` loses its name, as by [`Table::unlinked`]; its number is returned if the kernel, or
+    /// an open handle, may still use it. Nothing happens where an entry became itself.
+    pub(super) fn renamed(&mut self, from: (u64, &Name), to: (u64, &Name)) -> Option<u64> {
+        if from == to {
+            return None;
+        }
+        let moved = self.number(from.0, from.1);
+        if moved.is_some_and(|ino| self.is_above(ino, to.0)) {
+            // No server does that, and paths must end.
+            return None;
+        }
+        let replaced = self.unlinked(to.0, to.1);
+        if let Some(ino) = moved {
+            let standing = match self.nodes.contains_key(&to.0) {
+                true => Standing::Named(to.0, to.1.clone()),
+                false => Standing::Unlinked,
+            };
+            self.detach(ino, standing);
+        }
+        replaced
+    }
+
+    /// Notes that `name` in `parent` is gone, by our own doing. The inode that stood for it is returned if
+    /// the kernel may still use it: it keeps its number, kind and facts until the kernel forgets it.
+    pub(super) fn unlinked(&mut self, parent: u64, name: &Name) -> Option<u64> {
+        let ino = self.number(parent, name)?;
+        self.detach(ino, Standing::Unlinked);
+        self.nodes.contains_key(&ino).then_some(ino)
+    }
+
+    /// Notes that `ino` is gone for the user, but is kept on the server as `to`, where [`Table::path`] and
+    /// [`Table::place`] lead to.
+    pub(super) fn hidden(&mut self, ino: u64, to: (u64, &Name)) {
+        if ino != ROOT && self.nodes.contains_key(&to.0) && !self.is_above(ino, to.0) {
+            self.detach(ino, Standing::Hidden(to.0, to.1.clone()));
+        }
+    }
+
+    /// Whether `ino` was removed through our mount (nlink 0), hidden or not.
+    pub(super) fn is_unlinked(&self, ino: u64) -> bool {
+        let standing = self.nodes.get(&ino).map(|node| &node.standing);
+        matches!(standing, Some(Standing::Unlinked | Standing::Hidden(..)))
+    }
+
+    /// Notes what we know of `ino` by our own doing: facts that are younger than all that the server told
+    /// before `learned`, and for a file the version that we made, of which the kernel's pages are.
+    pub(super) fn committed(
+        &mut self,
+        ino: u64,
+        facts: Facts,
+        learned: Instant,
+        version: Option<&Arc<FileVersion>>,
+    ) {
+        let Ok(node) = self.node_mut(ino) else { return };
+        node.facts = Some((Facts { kind: node.kind, ..facts }, learned));
+        if let Some(version) = version {
+            let opened = node.opened.get_or_insert_default();
+            opened.version = Some(version.clone());
+            opened.pages = Some(version.id);
+        }
+    }
+
+    /// Takes `ino` from where it stands to `standing`, and collects what nothing needs any more.
+    fn detach(&mut self, ino: u64, standing: Standing) {
+        if let Some(parent) = standing.parent().and_then(|parent| self.nodes.get_mut(&parent)) {
+            parent.children += 1;
+        }
+        if let Standing::Named(parent, name) = &standing {
+            self.names.insert((*parent, name.clone()), ino);
+        }
+        let Some(node) = self.nodes.get_mut(&ino) else { return };
+        let old = std::mem::replace(&mut node.standing, standing);
+        self.leave(ino, &old);
+        self.collect(ino);
+    }
+
+    /// Undoes what `standing` of `ino` holds; the directory is collected if nothing needs it any more.
+    fn leave(&mut self, ino: u64, standing: &Standing) {
+        let (Standing::Named(parent, name) | Standing::Hidden(parent, name)) = standing else { return };
+        if let Entry::Occupied(named) = self.names.entry((*parent, name.clone()))
+            && *named.get() == ino
+            && matches!(standing, Standing::Named(..))
+        {
+            named.remove();
+        }
+        if let Some(node) = self.nodes.get_mut(parent) {
+            node.children -= 1;
+            self.collect(*parent);
+        }
+    }
+
+    /// Whether `ino` is `below`, or a directory above it.
+    fn is_above(&self, ino: u64, mut below: u64) -> bool {
+        while below != ino {
+            match self.nodes.get(&below).and_then(|node| node.standing.parent()) {
+                Some(parent) => below = parent,
+                None => return false,
+            }
+        }
+        true
     }
 
     /// Takes back `lookups` lookups; the inode goes when none is left and nothing is below it.
@@ -153,30 +273,26 @@ impl Table {
         }
     }
 
-    /// Removes `ino` and then what stayed only for its sake.
-    fn collect(&mut self, mut ino: u64) {
-        while let Some(node) = self.nodes.get(&ino).filter(|node| node.is_unused()) {
-            let Some((parent, name)) = node.place.clone() else { return };
-            let key = (parent, name);
-            if self.names.get(&key) == Some(&ino) {
-                self.names.remove(&key);
-            }
-            self.nodes.remove(&ino);
-            if let Some(parent) = self.nodes.get_mut(&parent) {
-                parent.children -= 1;
-            }
-            ino = parent;
+    /// Removes `ino` if nothing needs it, and then what stayed only for its sake.
+    fn collect(&mut self, ino: u64) {
+        if self.nodes.get(&ino).is_some_and(Node::is_unused)
+            && let Some(node) = self.nodes.remove(&ino)
+        {
+            self.leave(ino, &node.standing);
         }
     }
 
     /// Where `ino` is now.
     ///
     /// # Errors
-    /// [`Error::Stale`] if the inode, or a directory above it, is unknown or became another kind.
+    /// [`Error::Stale`] if the inode, or a directory above it, is unknown, was removed or became another kind.
     pub(super) fn place(&self, ino: u64) -> Result<Place, Error> {
-        match &self.node(ino)?.place {
-            None => Ok(Place::Root),
-            Some((parent, name)) => Ok(Place::Entry { dir: self.path(*parent)?, name: name.clone() }),
+        match &self.node(ino)?.standing {
+            Standing::Root => Ok(Place::Root),
+            Standing::Named(parent, name) | Standing::Hidden(parent, name) => {
+                Ok(Place::Entry { dir: self.path(*parent)?, name: name.clone() })
+            }
+            Standing::Unlinked | Standing::Replaced => Err(Error::Stale),
         }
     }
 
@@ -186,18 +302,24 @@ impl Table {
     /// As [`Table::place`].
     pub(super) fn path(&self, ino: u64) -> Result<RemotePath, Error> {
         let mut names = Vec::new();
-        let mut node = self.node(ino)?;
-        while let Some((parent, name)) = &node.place {
-            names.push(name);
-            node = self.node(*parent)?;
+        let mut at = ino;
+        loop {
+            match &self.node(at)?.standing {
+                Standing::Root => break,
+                Standing::Named(parent, name) | Standing::Hidden(parent, name) => {
+                    names.push(name);
+                    at = *parent;
+                }
+                Standing::Unlinked | Standing::Replaced => return Err(Error::Stale),
+            }
         }
         Ok(names.into_iter().rev().fold(self.base.clone(), |path, name| path.join(name)))
     }
 
-    /// The inode of the directory that holds `ino`; the root's is the root.
+    /// The inode of the directory that holds `ino`; the root's is the root, and so is that of an inode that
+    /// no directory holds.
     pub(super) fn parent(&self, ino: u64) -> u64 {
-        let place = self.nodes.get(&ino).and_then(|node| node.place.as_ref());
-        place.map_or(ROOT, |(parent, _)| *parent)
+        self.nodes.get(&ino).and_then(|node| node.standing.parent()).unwrap_or(ROOT)
     }
 
     /// The inode that stands for `name` in `parent`, if there is one.
@@ -280,11 +402,11 @@ impl Table {
     }
 
     fn node(&self, ino: u64) -> Result<&Node, Error> {
-        self.nodes.get(&ino).filter(|node| !node.detached).ok_or(Error::Stale)
+        self.nodes.get(&ino).filter(|node| !node.is_replaced()).ok_or(Error::Stale)
     }
 
     fn node_mut(&mut self, ino: u64) -> Result<&mut Node, Error> {
-        self.nodes.get_mut(&ino).filter(|node| !node.detached).ok_or(Error::Stale)
+        self.nodes.get_mut(&ino).filter(|node| !node.is_replaced()).ok_or(Error::Stale)
     }
 
     #[cfg(test)]
@@ -295,13 +417,27 @@ impl Table {
 }
 
 impl Node {
-    fn new(place: Option<(u64, Name)>, kind: EntryKind) -> Node {
+    fn new(standing: Standing, kind: EntryKind) -> Node {
         let (facts, told, opened) = (None, None, None);
-        Node { place, kind, detached: false, lookups: 0, children: 0, facts, told, opened }
+        Node { standing, kind, lookups: 0, children: 0, facts, told, opened }
     }
 
     fn is_unused(&self) -> bool {
-        self.lookups == 0 && self.children == 0
+        self.lookups == 0 && self.children == 0 && !matches!(self.standing, Standing::Root)
+    }
+
+    fn is_replaced(&self) -> bool {
+        matches!(self.standing, Standing::Replaced)
+    }
+}
+
+impl Standing {
+    /// The directory that a path leads through.
+    fn parent(&self) -> Option<u64> {
+        match self {
+            Standing::Named(parent, _) | Standing::Hidden(parent, _) => Some(*parent),
+            Standing::Root | Standing::Unlinked | Standing::Replaced => None,
+        }
     }
 }
 
@@ -313,148 +449,4 @@ impl Opened {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn entry(kind: EntryKind, size: u64) -> RemoteEntry {
-        RemoteEntry {
-            name: (*b"unused").into(),
-            kind,
-            size: Some(size),
-            modified: None,
-            mode: None,
-            link_target: None,
-            unique: None,
-        }
-    }
-
-    fn name(text: &str) -> Name {
-        Name::new(text.as_bytes()).unwrap()
-    }
-
-    fn table() -> Table {
-        Table::new(RemotePath::parse(b"/base").unwrap())
-    }
-
-    fn add(table: &mut Table, parent: u64, text: &str, kind: EntryKind) -> u64 {
-        table.observe(parent, &name(text), &entry(kind, 1), Instant::now(), 1).unwrap().ino
-    }
-
-    const FILE: EntryKind = EntryKind::File;
-    const DIR: EntryKind = EntryKind::Directory;
-
-    #[test]
-    fn a_name_keeps_its_number_as_long_as_its_kind() {
-        let mut table = table();
-        let first = add(&mut table, ROOT, "x", FILE);
-        assert_eq!(add(&mut table, ROOT, "x", FILE), first);
-        let second = add(&mut table, ROOT, "x", DIR);
-        assert_ne!(second, first);
-        assert!(matches!(table.path(first), Err(Error::Stale)));
-        assert_eq!(table.path(second).unwrap().as_bytes(), b"/base/x");
-        table.forget(first, 2);
-        assert_eq!(table.path(second).unwrap().as_bytes(), b"/base/x");
-        table.forget(second, 1);
-        assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn a_parent_forgotten_first_stays_for_its_children() {
-        let mut table = table();
-        let dir = add(&mut table, ROOT, "d", DIR);
-        let file = add(&mut table, dir, "f", FILE);
-        table.forget(dir, 1);
-        assert_eq!(table.path(file).unwrap().as_bytes(), b"/base/d/f");
-        table.forget(file, 1);
-        assert_eq!(table.len(), 1);
-        table.forget(ROOT, 100);
-        assert_eq!(table.path(ROOT).unwrap().as_bytes(), b"/base");
-    }
-
-    #[test]
-    fn old_news_do_not_replace_younger_facts() {
-        let mut table = table();
-        let (old, young) = (Instant::now(), Instant::now() + std::time::Duration::from_secs(1));
-        table.observe(ROOT, &name("f"), &entry(FILE, 2), young, 1).unwrap();
-        let seen = table.observe(ROOT, &name("f"), &entry(FILE, 1), old, 1).unwrap();
-        assert_eq!((seen.facts.size, seen.learned, seen.outdated), (Some(2), young, false));
-    }
-
-    #[test]
-    fn another_version_ends_the_right_to_read_the_opened_one() {
-        let mut table = table();
-        let ino = add(&mut table, ROOT, "f", FILE);
-        let now = Instant::now();
-        let version = |id| Arc::new(FileVersion::new(FileId(id), 1, None, None));
-        assert!(!table.open(ino, &version(7)).unwrap());
-        assert!(table.open(ino, &version(7)).unwrap());
-        assert!(!table.observe(ROOT, &name("f"), &entry(FILE, 1), now, 1).unwrap().outdated);
-        assert!(table.is_current(ino, FileId(7)));
-        assert!(table.observe(ROOT, &name("f"), &entry(FILE, 2), now, 0).unwrap().outdated);
-        assert!(!table.is_current(ino, FileId(7)));
-        assert!(table.is_kernel_behind(ino));
-        assert!(!table.open(ino, &version(8)).unwrap());
-        table.lose(ino, FileId(8));
-        assert!(!table.is_current(ino, FileId(8)));
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        See(usize, usize, bool),
-        Forget(usize),
-    }
-
-    proptest! {
-        /// However lookups and forgets come, numbers are unique for ever, paths stay right, and an empty
-        /// kernel leaves an empty table.
-        #[test]
-        fn lookups_and_forgets_balance(steps in prop::collection::vec(prop_oneof![
-            (0..8usize, 0..3usize, any::<bool>()).prop_map(|(at, n, dir)| Step::See(at, n, dir)),
-            (0..8usize).prop_map(Step::Forget),
-        ], 0..60)) {
-            let mut table = table();
-            // What the kernel holds: number, path, whether a directory, lookups.
-            let mut held: Vec<(u64, String, bool, u64)> = vec![(ROOT, "/base".to_owned(), true, 1)];
-            // What each number ever stood for.
-            let mut meanings = HashMap::new();
-            for step in steps {
-                match step {
-                    Step::See(at, n, is_dir) => {
-                        let dirs: Vec<_> =
-                            held.iter().filter(|h| h.2 && table.path(h.0).is_ok()).cloned().collect();
-                        let (parent, path, ..) = &dirs[at % dirs.len()];
-                        let kind = if is_dir { DIR } else { FILE };
-                        let ino = add(&mut table, *parent, &n.to_string(), kind);
-                        let path = format!("{path}/{n}");
-                        match held.iter_mut().find(|h| h.0 == ino) {
-                            Some(known) => {
-                                prop_assert_eq!((&known.1, known.2), (&path, is_dir));
-                                known.3 += 1;
-                            }
-                            None => {
-                                let meaning = (path.clone(), is_dir);
-                                prop_assert_eq!(meanings.entry(ino).or_insert(meaning.clone()), &meaning);
-                                held.push((ino, path.clone(), is_dir, 1));
-                            }
-                        }
-                        prop_assert_eq!(table.path(ino).unwrap().to_string(), path);
-                    }
-                    Step::Forget(at) => {
-                        let at = at % held.len();
-                        if at > 0 {
-                            let (ino, _, _, lookups) = held.remove(at);
-                            table.forget(ino, lookups);
-                        }
-                    }
-                }
-            }
-            for (ino, _, _, lookups) in held.drain(..).skip(1) {
-                table.forget(ino, lookups);
-            }
-            prop_assert_eq!(table.len(), 1);
-            prop_assert!(table.names.is_empty());
-        }
-    }
-}
+mod tests;

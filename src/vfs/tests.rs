@@ -86,13 +86,14 @@ struct Files {
 struct File {
     server: Arc<Server>,
     closed: Arc<Mutex<usize>>,
-    path: RemotePath,
+    path: Mutex<RemotePath>,
     version: Arc<FileVersion>,
 }
 
 impl FileSource for Files {
     fn open(&self, path: RemotePath, version: Arc<FileVersion>) -> Arc<dyn OpenFile> {
-        Arc::new(File { server: self.server.clone(), closed: self.closed.clone(), path, version })
+        let (server, closed) = (self.server.clone(), self.closed.clone());
+        Arc::new(File { server, closed, path: Mutex::new(path), version })
     }
 }
 
@@ -101,12 +102,21 @@ impl OpenFile for File {
         if let Patience::CachedOnly = patience {
             return Err(ReadError::WouldBlock);
         }
-        let content = self.server.tree.lock()[&self.path].1.clone();
+        let path = self.path.lock().clone();
+        let content = self.server.tree.lock()[&path].1.clone();
         if content.len() as u64 != self.version.size {
-            let error = remote::Error::new(Kind::Changed, "read", &self.path, "test", "another size");
+            let error = remote::Error::new(Kind::Changed, "read", &path, "test", "another size");
             return Err(ReadError::Remote(error));
         }
         Ok(content.into_iter().skip(offset as usize).take(len).collect())
+    }
+
+    fn size(&self) -> u64 {
+        self.version.size
+    }
+
+    fn moved(&self, path: RemotePath) {
+        *self.path.lock() = path;
     }
 
     fn close(&self) {

@@ -1,0 +1,166 @@
+//! Uploads: STOR, REST + STOR and APPE, and the end of each, which only the server's final reply confirms.
+
+use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use crate::deadline::Deadline;
+use crate::ftp::channel::Plan;
+use crate::ftp::command::Command;
+use crate::ftp::error::Error;
+use crate::ftp::reply::Reply;
+use crate::ftp::session::Session;
+use crate::ftp::transfer::Transfer;
+
+/// How long the reason of a failed upload is waited for. The server that ended it has said it already;
+/// pyftpdlib 2.2.0 at times says nothing when its disk is full.
+const REASON: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the last bytes still move while the final reply is waited for.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where an upload begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreAt {
+    /// At the start, the file is emptied first (STOR). All servers measured write in place.
+    Start,
+    /// At this byte (REST and STOR); 0 is [`StoreAt::Start`]. What lies behind the written bytes is kept by
+    /// vsftpd, ProFTPD and pyftpdlib, and cut off by pure-ftpd. An offset beyond the end of the file is never
+    /// safe: pure-ftpd 1.0.50 writes at the end instead and says 226.
+    Offset(u64),
+    /// Behind the last byte that the file has when the server opens it (APPE). A missing file is created.
+    End,
+}
+
+/// Bytes on their way to the server. It borrows its session, so that no other command can be sent meanwhile.
+/// It must end with [`Upload::finish`] or [`Upload::abandon`]; dropped in between, the connection is broken.
+///
+/// From the moment that [`Session::store`] has returned one, the server has announced the transfer (1xx): it
+/// has opened the file, emptied it where it begins at the start, and the file will begin with what was sent
+/// by then, or with a part of it, however the transfer ends.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    transfer: Transfer<'a>,
+    stall: Duration,
+    failed: Option<Error>,
+}
+
+impl Session {
+    /// Starts to write a file.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the command that was refused: REST, STOR, APPE, or the last way of making a
+    /// data connection; nothing was changed then (but ProFTPD 1.3.8 leaves an empty file when it refuses an
+    /// offset into a missing one). Else a failed connection; whether the file was opened is not known then.
+    pub fn store(&mut self, path: &[u8], at: StoreAt, deadline: Deadline) -> Result<Upload<'_>, Error> {
+        let (verb, offset) = match at {
+            StoreAt::Start => ("STOR", 0),
+            StoreAt::Offset(offset) => ("STOR", offset),
+            StoreAt::End => ("APPE", 0),
+        };
+        let transfer = Command::with(verb, path);
+        let plan = Plan { before: Vec::new(), before_must_succeed: false, offset, transfer };
+        let stall = self.config.timeouts.stall;
+        let (transfer, _) = self.start_transfer(&plan, deadline)?;
+        if transfer.is_ended() {
+            // Dropped without an end, it breaks the connection.
+            return Err(Error::Misbehaved("an upload was confirmed before it began"));
+        }
+        Ok(Upload { transfer, stall, failed: None })
+    }
+}
+
+impl Upload<'_> {
+    /// Sends all of `bytes`; waits at most the stall time without progress, and not beyond `deadline`. That
+    /// they are sent does not mean that the server has them: on a full disk several MiB vanish before it shows.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`], [`Error::Io`]. The upload has failed then, and takes nothing more;
+    /// [`Upload::finish`] finds out what the server says of it.
+    pub fn write(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        self.send(bytes, deadline).inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    fn send(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
+        let doing = "sending data";
+        let mut data = self.transfer.data().ok_or(Error::Misbehaved("no data connection"))?;
+        while !bytes.is_empty() {
+            let bound = deadline.left().min(self.stall);
+            if bound.is_zero() {
+                return Err(Error::Deadline { doing, after: bound });
+            }
+            data.set_write_timeout(Some(bound)).map_err(|e| Error::io(doing, bound, e))?;
+            match data.write(bytes) {
+                Ok(0) => return Err(Error::io(doing, bound, ErrorKind::WriteZero.into())),
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io(doing, bound, e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the data and reads the final reply. While bytes that were sent are still on their way, it waits
+    /// as long as they move within the stall time; then as long as any reply may take. Never beyond
+    /// `deadline`.
+    ///
+    /// Only a 2xx after all bytes were sent is a success, and even then the size has to be compared:
+    /// pyftpdlib 2.2.0 says 226 when the connection was reset.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the server's reason; after a failed [`Upload::write`] its error where the
+    /// server gives none within 5 s; else a failed connection.
+    pub fn finish(mut self, deadline: Deadline) -> Result<Reply, Error> {
+        if self.failed.is_none() {
+            self.failed = self.end_data(deadline).err();
+        }
+        let Some(failed) = self.failed else { return self.transfer.finish(deadline) };
+        match self.transfer.finish(deadline.at_most(REASON)) {
+            Err(error) if error.refusal().is_some() => Err(error),
+            _ => Err(failed),
+        }
+    }
+
+    /// Tells the server that the data has ended, and waits for the last bytes to leave: a send buffer of some
+    /// MiB takes a slow link longer than any reply may take.
+    fn end_data(&self, deadline: Deadline) -> Result<(), Error> {
+        let doing = "sending data";
+        let stall = self.stall;
+        let Some(data) = self.transfer.data() else { return Ok(()) };
+        data.shutdown(Shutdown::Write).map_err(|e| Error::io(doing, stall, e))?;
+        let (mut least, mut moved) = (usize::MAX, Instant::now());
+        loop {
+            let unsent = crate::sys::unsent(data).map_err(|e| Error::io(doing, stall, e))?;
+            if unsent == 0 {
+                return Ok(());
+            }
+            if unsent < least {
+                (least, moved) = (unsent, Instant::now());
+            }
+            let bound = deadline.left().min(stall.saturating_sub(moved.elapsed())).min(LOOK);
+            if bound.is_zero() {
+                return Err(Error::Deadline { doing, after: moved.elapsed() });
+            }
+            if self.transfer.awaits_reply(bound) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stops in the middle; the file on the server is then anything. Bytes not yet sent are thrown away, and
+    /// the one reply that ends the transfer is read, whatever its code (vsftpd and ProFTPD 426, pure-ftpd
+    /// 451, pyftpdlib 226).
+    ///
+    /// # Errors
+    /// A failed connection.
+    pub fn abandon(self, deadline: Deadline) -> Result<(), Error> {
+        if let Some(data) = self.transfer.data() {
+            // Closed so, the connection is reset: the rest need not be sent first.
+            let _ = socket2::SockRef::from(data).set_linger(Some(Duration::ZERO));
+        }
+        self.transfer.abandon(deadline)
+    }
+}

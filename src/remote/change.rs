@@ -1,0 +1,211 @@
+//! The verbs that change names and attributes.
+//!
+//! A connection that breaks after the command was sent leaves it open whether it was done. All verbs here may
+//! be repeated: after such an attempt, and only then, a server that finds it done already is believed.
+
+use crate::deadline::Deadline;
+use crate::ftp::change::{Granted, Wishes};
+use crate::ftp::error::Error as FtpError;
+use crate::ftp::list::{EntryKind, RemoteEntry};
+use crate::ftp::query::Facts;
+use crate::ftp::session::Session;
+use crate::remote::error::{Error, Kind};
+use crate::remote::explain::{
+    MAKE_DIRECTORY, MAKE_LINK, REMOVE, REMOVE_DIRECTORY, RENAME, SET_MODE, SET_TIME,
+};
+use crate::remote::path::RemotePath;
+use crate::remote::pool::Lane;
+use crate::remote::{Doubt, Remote, classify};
+
+impl Remote {
+    /// Deletes a file or a symbolic link. One round trip.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::IsADirectory`], [`Kind::Denied`], [`Kind::ReadOnly`], and the kinds of a
+    /// failed connection: it may have been done then.
+    pub fn remove(&self, path: &RemotePath, deadline: Deadline) -> Result<(), Error> {
+        let work = |session: &mut Session, deadline| session.remove_file(path.as_bytes(), deadline);
+        self.remove_by(REMOVE, path, deadline, work)
+    }
+
+    /// Removes an empty directory. One round trip.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::NotADirectory`], [`Kind::NotEmpty`], [`Kind::Denied`],
+    /// [`Kind::ReadOnly`], and the kinds of a failed connection: it may have been done then.
+    pub fn remove_directory(&self, path: &RemotePath, deadline: Deadline) -> Result<(), Error> {
+        let work = |session: &mut Session, deadline| session.remove_directory(path.as_bytes(), deadline);
+        self.remove_by(REMOVE_DIRECTORY, path, deadline, work)
+    }
+
+    fn remove_by(
+        &self,
+        verb: &'static str,
+        path: &RemotePath,
+        deadline: Deadline,
+        work: impl Fn(&mut Session, Deadline) -> Result<(), FtpError>,
+    ) -> Result<(), Error> {
+        let (result, doubt) = self.attempt_change(verb, path, Lane::Metadata, deadline, work)?;
+        let Err(refusal) = result else { return Ok(()) };
+        let error = self.explain(verb, path, &refusal, deadline);
+        match (doubt, error.kind()) {
+            (Doubt::MayBeDone, Kind::NotFound) => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    /// Makes a directory, and gives it `mode` where the server can and has not given it already: one round
+    /// trip, or two. A mode that the server does not set is no error: the entry tells what is known.
+    ///
+    /// # Errors
+    /// [`Kind::Exists`], [`Kind::NotFound`] or [`Kind::NotADirectory`] for what should hold it,
+    /// [`Kind::NoSpace`], [`Kind::OverQuota`], [`Kind::ReadOnly`], [`Kind::Denied`]; [`Kind::BadName`] also
+    /// when the server made one of another name (pure-ftpd 1.0.50 replaces control characters by `_`); and the
+    /// kinds of a failed connection: it may have been made then.
+    pub fn make_directory(
+        &self,
+        path: &RemotePath,
+        mode: Option<u16>,
+        deadline: Deadline,
+    ) -> Result<RemoteEntry, Error> {
+        let make =
+            |session: &mut Session, deadline| session.make_and_see_directory(path.as_bytes(), deadline);
+        let (result, doubt) = self.attempt_change(MAKE_DIRECTORY, path, Lane::Metadata, deadline, make)?;
+        let mut entry = match result {
+            Ok(Some(Ok(Facts::Whole(entry)))) => {
+                RemoteEntry { name: path.file_name().into(), kind: EntryKind::Directory, ..entry }
+            }
+            Ok(Some(Err(refusal))) if self.is_absent(path, &refusal, deadline) => {
+                let cause = "the server made a directory of another name";
+                return Err(self.error(Kind::BadName, MAKE_DIRECTORY, path, cause));
+            }
+            Ok(_) => plain(path, EntryKind::Directory),
+            Err(refusal) => {
+                let error = self.explain(MAKE_DIRECTORY, path, &refusal, deadline);
+                let made = (doubt, error.kind()) == (Doubt::MayBeDone, Kind::Exists);
+                let found = if made { self.stat(path, deadline).ok() } else { None };
+                found.filter(|entry| entry.kind == EntryKind::Directory).ok_or(error)?
+            }
+        };
+        if let Some(mode) = mode.filter(|&mode| entry.mode != Some(mode)) {
+            let wishes = Wishes { mode: Some(mode), modified: None };
+            let settle = |session: &mut Session, deadline| session.settle(path.as_bytes(), &wishes, deadline);
+            match self.attempt(SET_MODE, path, Lane::Metadata, deadline, settle) {
+                Ok(Ok(settled)) => match (settled.mode, settled.facts) {
+                    (Granted::Yes, Ok(Facts::Whole(told))) => entry.mode = told.mode.or(Some(mode)),
+                    (Granted::Yes, _) => entry.mode = Some(mode),
+                    (refused, _) => log::info!("{path} keeps the mode that the server gave it: {refused:?}"),
+                },
+                Ok(Err(error)) => log::warn!("{path} keeps the mode that the server gave it: {error}"),
+                Err(error) => log::warn!("{path} keeps the mode that the server gave it: {error}"),
+            }
+        }
+        Ok(entry)
+    }
+
+    /// Renames; an existing file and an empty directory are replaced, on servers that do. One round trip, or
+    /// two where commands cannot be sent together.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for the source or the target's directory, [`Kind::NotEmpty`], [`Kind::Exists`],
+    /// [`Kind::IsADirectory`], [`Kind::NotADirectory`] for the target, [`Kind::NoSpace`],
+    /// [`Kind::OverQuota`], [`Kind::ReadOnly`], [`Kind::Denied`], [`Kind::BadName`], and the kinds of a failed
+    /// connection: it may have been done then.
+    pub fn rename(&self, from: &RemotePath, to: &RemotePath, deadline: Deadline) -> Result<(), Error> {
+        let work = |session: &mut Session, deadline| session.rename(from.as_bytes(), to.as_bytes(), deadline);
+        let (result, doubt) = self.attempt_change(RENAME, from, Lane::Metadata, deadline, work)?;
+        let Err(refusal) = result else { return Ok(()) };
+        let error = self.explain_rename(from, to, &refusal, deadline);
+        let gone = (doubt, error.kind()) == (Doubt::MayBeDone, Kind::NotFound);
+        if gone && self.find(from, deadline)?.is_none() && self.find(to, deadline)?.is_some() {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// Makes a symbolic link at `path` that holds `target` as it is. One round trip.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] where the server has no SITE SYMLINK, or a name has a blank, quote or backslash;
+    /// [`Kind::Exists`], [`Kind::NotFound`], [`Kind::NotADirectory`], [`Kind::Denied`] and the like; the kinds
+    /// of a failed connection: it may have been made then.
+    pub fn make_symlink(&self, target: &[u8], path: &RemotePath, deadline: Deadline) -> Result<(), Error> {
+        let work = |session: &mut Session, deadline| session.make_symlink(target, path.as_bytes(), deadline);
+        let (result, doubt) = self.attempt_change(MAKE_LINK, path, Lane::Metadata, deadline, work)?;
+        let refusal = match result {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                let cause = "the server has no command that makes this link";
+                return Err(self.error(Kind::Unsupported, MAKE_LINK, path, cause));
+            }
+            Err(refusal) => refusal,
+        };
+        let error = self.explain(MAKE_LINK, path, &refusal, deadline);
+        let exists = (doubt, error.kind()) == (Doubt::MayBeDone, Kind::Exists);
+        let is_link = |entry: RemoteEntry| entry.kind == EntryKind::Symlink;
+        if exists && self.find(path, deadline)?.is_some_and(is_link) {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// Sets what is wished of something that exists, and returns what it is then, as far as the server tells:
+    /// `None` where it does not even tell whether it is a file. One round trip, more while the server's ways
+    /// are not known.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] where the server has no command for a wish (or none for directories),
+    /// [`Kind::BadName`] for a time that FTP has no word for; [`Kind::NotFound`], [`Kind::Denied`] and the
+    /// like. Where there are two wishes, the other one may have been granted.
+    pub fn set(
+        &self,
+        path: &RemotePath,
+        wishes: &Wishes,
+        deadline: Deadline,
+    ) -> Result<Option<RemoteEntry>, Error> {
+        let verb = if wishes.mode.is_some() { SET_MODE } else { SET_TIME };
+        let settle = |session: &mut Session, deadline| session.settle(path.as_bytes(), wishes, deadline);
+        let settled = self
+            .attempt(verb, path, Lane::Metadata, deadline, settle)?
+            .map_err(|refusal| self.explain(verb, path, &refusal, deadline))?;
+        for (verb, granted) in [(SET_MODE, &settled.mode), (SET_TIME, &settled.modified)] {
+            match granted {
+                Granted::NotAsked | Granted::Yes => {}
+                Granted::Unsupported => {
+                    let cause = "the server has no command for it";
+                    return Err(self.error(Kind::Unsupported, verb, path, cause));
+                }
+                Granted::Refused(refusal) => return Err(self.explain(verb, path, refusal, deadline)),
+            }
+        }
+        Ok(match settled.facts {
+            Ok(Facts::Whole(entry)) => Some(RemoteEntry { name: path.file_name().into(), ..entry }),
+            Ok(Facts::File { size, modified }) => {
+                let file = plain(path, EntryKind::File);
+                Some(RemoteEntry { size: Some(size), modified, mode: wishes.mode, ..file })
+            }
+            Ok(Facts::Doubtful) | Err(_) => None,
+        })
+    }
+
+    /// Whether a refused question means that nothing of that name is there.
+    fn is_absent(&self, path: &RemotePath, refusal: &FtpError, deadline: Deadline) -> bool {
+        match classify::kind(refusal) {
+            Some(kind) => kind == Kind::NotFound,
+            None => matches!(self.find(path, deadline), Ok(None)),
+        }
+    }
+}
+
+/// An entry of which only its name and kind are known.
+fn plain(path: &RemotePath, kind: EntryKind) -> RemoteEntry {
+    RemoteEntry {
+        name: path.file_name().into(),
+        kind,
+        size: None,
+        modified: None,
+        mode: None,
+        link_target: None,
+        unique: None,
+    }
+}
