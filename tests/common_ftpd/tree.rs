@@ -90,6 +90,11 @@ impl Tree {
         self.insert(path, Node::File { bytes, time });
     }
 
+    /// Makes a directory.
+    pub(crate) fn put_directory(&mut self, path: &str) {
+        self.insert(path, Node::Directory);
+    }
+
     /// What is replaced by this stays the same file.
     pub(super) fn insert(&mut self, path: &str, node: Node) -> FileId {
         let mode = if matches!(node, Node::Directory) { 0o755 } else { 0o644 };

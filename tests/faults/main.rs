@@ -11,6 +11,8 @@ mod common;
 mod common_ftpd;
 
 #[cfg(test)]
+mod changes;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod concurrency;
