@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use fuser::Errno;
+use fuser::{Errno, FileHandle, INodeNo, ReplyEmpty};
 
 use crate::deadline::Deadline;
 use crate::read::Patience;
@@ -74,13 +74,24 @@ impl Adapter {
         run: impl Fn(&FileSystem, Patience) -> Result<T, Error> + Send + 'static,
         send: impl FnOnce(R, T) + Send + 'static,
     ) {
+        match run(&self.fs, Patience::CachedOnly) {
+            Ok(value) => send(reply, value),
+            Err(Error::WouldBlock) => self.answer_later(workers, (operation, ino), reply, run, send),
+            Err(error) => refuse(&self.fs, &self.failures, Request { operation, ino }, reply, &error),
+        }
+    }
+
+    /// As [`Adapter::answer`], for what memory could not answer.
+    fn answer_later<R: Refuse, T>(
+        &self,
+        workers: &Workers,
+        (operation, ino): (&'static str, u64),
+        reply: R,
+        run: impl Fn(&FileSystem, Patience) -> Result<T, Error> + Send + 'static,
+        send: impl FnOnce(R, T) + Send + 'static,
+    ) {
         let deadline = Deadline::after(self.operation_timeout);
         let request = Request { operation, ino };
-        match run(&self.fs, Patience::CachedOnly) {
-            Ok(value) => return send(reply, value),
-            Err(Error::WouldBlock) => {}
-            Err(error) => return refuse(&self.fs, &self.failures, request, reply, &error),
-        }
         let (fs, failures) = (self.fs.clone(), self.failures.clone());
         let submitted = workers.submit(move || {
             let result = match deadline.passed() {
@@ -112,8 +123,9 @@ impl Adapter {
         }
     }
 
-    fn refuse_change<R: Refuse>(&self, operation: &'static str, ino: u64, reply: R) {
-        self.answer_now((operation, ino), reply, Err::<(), _>(Error::ReadOnly), |_, ()| {});
+    fn flush_handle(&self, operation: &'static str, ino: INodeNo, handle: FileHandle, reply: ReplyEmpty) {
+        let run = move |fs: &FileSystem, patience| fs.flush(handle.0, patience);
+        self.answer(&self.data, (operation, ino.0), reply, run, |reply, ()| reply.ok());
     }
 }
 

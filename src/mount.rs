@@ -7,7 +7,7 @@ pub mod plan;
 pub mod signals;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ use crate::mount::signals::Signal;
 use crate::read::Readers;
 use crate::remote::{self, Kind, Remote};
 use crate::sys;
-use crate::vfs::{self, FileSystem};
+use crate::vfs::{self, Changes, FileSystem};
+use crate::write::{LocalStaging, Writers};
 
 /// Threads that take requests from the kernel. They answer from memory and never wait.
 const EVENT_LOOPS: usize = 4;
@@ -49,6 +50,14 @@ pub enum MountError {
         /// What the system says.
         source: io::Error,
     },
+    /// No directory for bytes that wait for their upload.
+    #[error("cannot keep unsent bytes in {} (choose another directory with -o cache_dir=DIR, or mount with ro)", .dir.display())]
+    Staging {
+        /// The directory that was tried last.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Threads, signals or the way into the background.
     #[error("{doing}")]
     System {
@@ -64,7 +73,7 @@ impl MountError {
     pub fn exit_code(&self) -> u8 {
         match self {
             MountError::Remote { .. } | MountError::Fuse { .. } => daemon::MOUNT_FAILED,
-            MountError::System { .. } => SYSTEM_ERROR,
+            MountError::Staging { .. } | MountError::System { .. } => SYSTEM_ERROR,
         }
     }
 }
@@ -115,20 +124,30 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     let directories = Arc::new(DirectoryCache::new(remote.clone(), plan.caches.listing, LISTINGS));
     let readers = Readers::new(remote.clone(), blocks.clone(), cache_size, plan.operation_timeout);
     let config =
-        vfs::Config { ownership: plan.ownership, links: plan.links, attr_timeout: plan.caches.attributes };
-    let (fs, news) = FileSystem::new(directories.clone(), blocks.clone(), Arc::new(readers), config);
+        vfs::Config {
+            ownership: plan.ownership,
+            links: plan.links,
+            attr_timeout: plan.caches.attributes,
+            operation_timeout: plan.operation_timeout,
+        };
+    let changes = if plan.read_only { None } else { Some(changes(plan, remote)?) };
+    let (fs, news) = FileSystem::new(directories.clone(), blocks.clone(), Arc::new(readers), changes, config);
     let fs = Arc::new(fs);
 
     // Signals are taken from before the mount on, so that none can leave a dead one behind.
     let mounted = Arc::new(Mounted::new(plan.mountpoint.clone()));
     let (ended, session_end) = crossbeam_channel::bounded::<()>(0);
     let on_signal = {
-        let (mounted, remote, session_end) = (mounted.clone(), remote.clone(), session_end.clone());
+        let (mounted, remote, fs, session_end) =
+            (mounted.clone(), remote.clone(), Arc::downgrade(&fs), session_end.clone());
         move |signal| match signal {
             Signal::Terminate | Signal::Interrupt => {
                 mounted.end();
                 if session_end.recv_timeout(BUSY) == Err(RecvTimeoutError::Timeout) {
                     log::warn!("programs still use the detached mount; ending without them");
+                    if let Some(fs) = fs.upgrade() {
+                        fs.finish();
+                    }
                     std::process::exit(0);
                 }
             }
@@ -144,15 +163,12 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
 
     let fuse = |source| MountError::Fuse { dir: plan.mountpoint.clone(), source: in_one_line(source) };
     // The end of the session drops the adapter, and with it `ended`.
-    let adapter = Adapter::new(fs, plan.operation_timeout, plan.xattr, ended);
+    let adapter = Adapter::new(fs.clone(), plan.operation_timeout, plan.xattr, ended);
     let session = mount(plan, adapter).map_err(fuse)?;
     let notifier = notify::start(session.notifier(), news).map_err(system("cannot start a thread"))?;
     // Never dropped: it would unmount by path whatever is mounted there by then, see `mounted`.
     let session = std::mem::ManuallyDrop::new(session.spawn().map_err(fuse)?);
     mounted.note().map_err(fuse)?;
-    if !plan.read_only && plan.kernel_words.contains(&"rw") {
-        log::warn!("this version of ftpfs only reads; mounted read-only");
-    }
     if let Err(source) = ready.usable() {
         mounted.end();
         return Err(MountError::System { doing: "cannot go into the background", source });
@@ -161,11 +177,30 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
 
     // Nothing is ever sent; the channel closes when the session has ended.
     let _ = session_end.recv();
+    match fs.finish() {
+        0 => {}
+        left => log::error!("{left} files could not be uploaded before the end of the mount"),
+    }
     log::info!("{} is unmounted", plan.mountpoint.display());
-    drop((watcher, session));
+    drop((watcher, session, fs));
     // Ends by itself, with the file system that sent the news.
     drop(notifier);
     Ok(())
+}
+
+/// What changing files needs; the directory for unsent bytes among it.
+fn changes(plan: &MountPlan, remote: &Arc<Remote>) -> Result<Changes, MountError> {
+    let mut staging = Err(io::Error::from(io::ErrorKind::NotFound));
+    for dir in &plan.staging.dirs {
+        staging = LocalStaging::new(dir, plan.staging.bytes);
+        if staging.is_ok() {
+            break;
+        }
+    }
+    let dir = plan.staging.dirs.last().map_or(Path::new("cache_dir="), PathBuf::as_path);
+    let staging = staging.map_err(|source| MountError::Staging { dir: dir.to_owned(), source })?;
+    let writers = Writers::new(remote.clone(), Arc::new(staging), plan.operation_timeout, plan.quiet);
+    Ok(Changes { remote: remote.clone(), writers, quiet: plan.quiet })
 }
 
 /// Mounts by mount(2), or through fusermount3 where that is not allowed.
@@ -178,8 +213,7 @@ fn mount(plan: &MountPlan, adapter: Adapter) -> io::Result<Session<Adapter>> {
     if plan.access != Access::Owner {
         data.push_str(",allow_other");
     }
-    let words = [plan.kernel_words.as_slice(), &["ro"]].concat();
-    match sys::mount_fuse(&plan.fsname, &plan.mountpoint, &words, &data) {
+    match sys::mount_fuse(&plan.fsname, &plan.mountpoint, &plan.kernel_words, &data) {
         Ok(device) => Session::from_fd(adapter, device, config.acl, config).inspect_err(|_| {
             // The kernel did not like the answer to its first request; nobody has used the mount yet.
             let _ = sys::unmount(&plan.mountpoint, sys::Unmount::Detach);
@@ -203,9 +237,11 @@ fn in_one_line(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), lines.join("; "))
 }
 
-/// What fusermount3 is told. Always read-only: this version cannot write.
+/// What fusermount3 is told.
 fn fuse_config(plan: &MountPlan) -> Config {
     let words = plan.kernel_words.iter().filter_map(|word| match *word {
+        "ro" => Some(MountOption::RO),
+        "rw" => Some(MountOption::RW),
         "suid" => Some(MountOption::Suid),
         "nosuid" => Some(MountOption::NoSuid),
         "dev" => Some(MountOption::Dev),
@@ -221,7 +257,6 @@ fn fuse_config(plan: &MountPlan) -> Config {
     });
     let mut config = Config::default();
     config.mount_options = words.collect();
-    config.mount_options.push(MountOption::RO);
     config.mount_options.push(MountOption::FSName(plan.fsname.clone()));
     config.mount_options.push(MountOption::Subtype("ftpfs".to_owned()));
     if plan.default_permissions {

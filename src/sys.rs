@@ -81,6 +81,20 @@ pub fn terminate(pid: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, libc::SIGTERM) })
 }
 
+/// Bytes that an unprivileged user may still write to the file system of `dir` (statvfs(3)).
+///
+/// # Errors
+/// What statvfs(3) says.
+pub fn free_space(dir: &Path) -> io::Result<u64> {
+    let dir = CString::new(dir.as_os_str().as_bytes())?;
+    let mut space = MaybeUninit::uninit();
+    // SAFETY: `dir` ends with NUL, and `space` has room for what the call writes.
+    check(unsafe { libc::statvfs(dir.as_ptr(), space.as_mut_ptr()) })?;
+    // SAFETY: the call has filled it.
+    let space: libc::statvfs = unsafe { space.assume_init() };
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
 /// Has all threads allocate from one place. glibc otherwise gives each thread an arena of its own, and a block
 /// that is made by one thread and freed by another leaves a hole in the first one's: a cache of 64 MiB filled by
 /// many threads was seen to take 260 MB.

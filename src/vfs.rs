@@ -6,13 +6,18 @@
 //! the caches' own; none is held while the server is asked.
 
 mod attr;
+mod create;
 mod directory;
+mod draft;
 mod error;
 mod file;
 mod handle;
 mod inode;
 mod invalidation;
 mod links;
+mod remove;
+mod rename;
+mod setattr;
 mod xattr;
 
 use std::sync::Arc;
@@ -28,17 +33,21 @@ use crate::remote::{Name, RemotePath};
 
 pub use attr::{Attr, Facts, Ownership};
 pub use directory::{DirItem, OpenedDir};
+pub use draft::Changes;
 pub use error::Error;
 pub use file::{OpenedFile, Pages, Seek};
 pub use inode::ROOT;
 pub use invalidation::{Invalidation, Scope};
 pub use links::LinkPolicy;
+pub use setattr::{SetAttr, SetTime};
 
 pub use crate::read::{FileSource, OpenFile};
 
+use draft::Drafts;
 use handle::Handles;
 use inode::{Place, Seen, Table};
 use invalidation::Invalidations;
+use remove::HiddenNames;
 
 /// What the user decides about the file system.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +58,8 @@ pub struct Config {
     pub links: LinkPolicy,
     /// Open trusts attributes younger than this and checks older ones.
     pub attr_timeout: Duration,
+    /// The bound of what is done when nobody waits for it.
+    pub operation_timeout: Duration,
 }
 
 /// One mounted tree.
@@ -60,6 +71,10 @@ pub struct FileSystem {
     files: Arc<dyn FileSource>,
     table: Mutex<Table>,
     handles: Handles,
+    /// `None` where nothing may be changed.
+    changes: Option<Changes>,
+    drafts: Drafts,
+    hidden: HiddenNames,
     invalidations: Invalidations,
 }
 
@@ -93,18 +108,32 @@ const ACCESS_WRITE: i32 = 2;
 const ACCESS_EXECUTE: i32 = 1;
 
 impl FileSystem {
-    /// A file system over the caches and `files`, and the news that it has for the kernel. Who drains
+    /// A file system over the caches and `files`, read-only without `changes`, and the news that it has for the kernel. Who drains
     /// them must do so outside of request handlers; dropping the receiver is allowed.
     pub fn new(
         directories: Arc<DirectoryCache>,
         blocks: Arc<BlockCache>,
         files: Arc<dyn FileSource>,
+        changes: Option<Changes>,
         config: Config,
     ) -> (FileSystem, Receiver<Invalidation>) {
         let (invalidations, news) = Invalidations::new();
         let table = Mutex::new(Table::new(directories.base().clone()));
-        let (versions, handles) = Default::default();
-        (FileSystem { config, directories, blocks, versions, files, table, handles, invalidations }, news)
+        let (versions, handles, drafts, hidden) = Default::default();
+        let fs = FileSystem {
+            config,
+            directories,
+            blocks,
+            versions,
+            files,
+            table,
+            handles,
+            changes,
+            drafts,
+            hidden,
+            invalidations,
+        };
+        (fs, news)
     }
 
     /// Finds `name` in the directory `parent`. A found entry counts as one lookup, to be given back by
@@ -120,7 +149,8 @@ impl FileSystem {
         match answer.entry {
             Some(entry) if self.is_shown(&entry) => {
                 let seen = self.observe(parent, &name, &entry, answer.learned, 1)?;
-                Ok(self.timed(Some(self.attr(&seen)), seen.learned, now))
+                let Timed { value, ttl } = self.attr(&seen);
+                Ok(Timed { value: Some(value), ttl })
             }
             _ => Ok(self.timed(None, answer.learned, now)),
         }
@@ -138,9 +168,13 @@ impl FileSystem {
     /// asking the server.
     pub fn getattr(&self, ino: u64, patience: Patience) -> Result<Timed<Attr>, Error> {
         let now = Instant::now();
-        let place = self.table.lock().place(ino)?;
         let known = self.table.lock().facts(ino);
-        let Place::Entry { dir, name } = place else {
+        if let Some((facts, learned)) = known
+            && (self.table.lock().is_unlinked(ino) || self.draft(ino).is_some())
+        {
+            return Ok(self.attr(&Seen { ino, facts, learned, outdated: false }));
+        }
+        let Place::Entry { dir, name } = self.table.lock().place(ino)? else {
             let unknown = Facts { kind: EntryKind::Directory, size: None, modified: None, mode: None };
             let facts = known.map_or(unknown, |(facts, _)| facts);
             return Ok(self.timed(self.config.ownership.attr(ino, &facts), now, now));
@@ -193,11 +227,11 @@ impl FileSystem {
     /// [`Error::ReadOnly`], [`Error::Denied`], and those of [`FileSystem::getattr`].
     pub fn access(&self, ino: u64, mask: i32, patience: Patience) -> Result<(), Error> {
         if mask & ACCESS_WRITE != 0 {
-            return Err(Error::ReadOnly);
+            self.changes()?;
         }
         let attr = self.getattr(ino, patience)?.value;
         let forbids = |asked: i32, bits: u16| mask & asked != 0 && attr.mode & bits == 0;
-        if forbids(ACCESS_READ, 0o444) || forbids(ACCESS_EXECUTE, 0o111) {
+        if forbids(ACCESS_READ, 0o444) || forbids(ACCESS_WRITE, 0o222) || forbids(ACCESS_EXECUTE, 0o111) {
             return Err(Error::Denied);
         }
         Ok(())
@@ -249,12 +283,28 @@ impl FileSystem {
         Ok(seen)
     }
 
-    fn attr(&self, seen: &Seen) -> Attr {
-        self.config.ownership.attr(seen.ino, &seen.facts)
+    /// What stat(2) shows of an inode, our own changes included; those are asked for each time.
+    fn attr(&self, seen: &Seen) -> Timed<Attr> {
+        let mut facts = seen.facts;
+        let draft = self.draft(seen.ino);
+        if let Some(changed) = draft.as_ref().map(|draft| draft.attributes()) {
+            facts.size = Some(changed.size);
+            facts.modified = changed.modified.or(facts.modified);
+            facts.mode = changed.mode.or(facts.mode);
+        }
+        let mut attr = self.config.ownership.attr(seen.ino, &facts);
+        if self.table.lock().is_unlinked(seen.ino) {
+            attr.nlink = 0;
+        }
+        match draft {
+            Some(_) => Timed { value: attr, ttl: Duration::ZERO },
+            None => self.timed(attr, seen.learned, Instant::now()),
+        }
     }
 
     fn is_shown(&self, entry: &RemoteEntry) -> bool {
-        entry.kind != EntryKind::Symlink || self.config.links != LinkPolicy::Hide
+        let hidden_link = entry.kind == EntryKind::Symlink && self.config.links == LinkPolicy::Hide;
+        !hidden_link && !self.hidden.contain(&entry.name)
     }
 
     fn timed<T>(&self, value: T, learned: Instant, now: Instant) -> Timed<T> {

@@ -6,7 +6,7 @@ mod house {
     use std::path::{Path, PathBuf};
 
     /// From the user to the server; a layer imports from itself and from those behind it.
-    const LAYERS: [&str; 8] = ["cli", "mount", "fuse", "vfs", "read", "cache", "remote", "ftp"];
+    const LAYERS: [&str; 9] = ["cli", "mount", "fuse", "vfs", "write", "read", "cache", "remote", "ftp"];
 
     /// Without knowledge of the domain: usable by all, importing from none.
     const GROUND: [&str; 4] = ["deadline", "secret", "sys", "workers"];

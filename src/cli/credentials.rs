@@ -113,6 +113,8 @@ pub struct Environment {
     pub credentials_directory: Option<PathBuf>,
     /// The home directory, also where HOME is unset.
     pub home: Option<PathBuf>,
+    /// XDG_CACHE_HOME, where it is an absolute path.
+    pub cache_home: Option<PathBuf>,
     /// Whether somebody can be asked.
     pub terminal: bool,
 }
@@ -128,6 +130,7 @@ impl Environment {
             password: variable(PASSWORD_VARIABLE).map(|value| Secret::new(value.as_bytes())),
             credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             home: variable("HOME").map(PathBuf::from).or_else(passwd_home),
+            cache_home: variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()),
             terminal: io::stdin().is_terminal(),
         }
     }

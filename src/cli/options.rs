@@ -60,6 +60,12 @@ pub struct Options {
     pub connections: usize,
     /// `cache_size=` in bytes.
     pub cache_size: u64,
+    /// `cache_dir=`.
+    pub cache_dir: Option<PathBuf>,
+    /// `stage_size=` in bytes.
+    pub stage_size: u64,
+    /// `quiet`.
+    pub quiet: bool,
     /// `cache_timeout=`.
     pub cache_timeout: Duration,
     /// `attr_timeout=`.

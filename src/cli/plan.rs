@@ -13,7 +13,7 @@ use super::credentials::{self, CredentialsError, Environment, Given, Secret};
 use super::options::{OptionError, Options, Unknown};
 use super::url::{Url, UrlError};
 use crate::ftp::config::{DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts};
-use crate::mount::plan::{Access, Caches, MountPlan};
+use crate::mount::plan::{Access, Caches, MountPlan, StagingPlan};
 use crate::sys;
 use crate::vfs::Ownership;
 
@@ -95,6 +95,8 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
             listing: options.cache_timeout,
             attributes: options.attr_timeout,
         },
+        staging: staging(&options, environment),
+        quiet: options.quiet,
         ownership: ownership(&options),
         access,
         default_permissions: options.default_permissions || access == Access::All,
@@ -175,6 +177,22 @@ fn ownership(options: &Options) -> Ownership {
         file_mask: options.fmask.unwrap_or(both),
         directory_mask: options.dmask.unwrap_or(both),
     }
+}
+
+/// Where unsent bytes are kept: where the user says, else where the system's rules say (FHS s.5.5, XDG base
+/// directories), else beside them.
+fn staging(options: &Options, environment: &Environment) -> StagingPlan {
+    let uid = uzers::get_effective_uid();
+    let dirs = match (&options.cache_dir, uid) {
+        (Some(dir), _) => vec![dir.clone()],
+        (None, 0) => vec![PathBuf::from("/var/cache/ftpfs"), PathBuf::from("/var/tmp/ftpfs-0")],
+        (None, _) => {
+            let home = environment.home.as_ref().map(|home| home.join(".cache"));
+            let cache = environment.cache_home.clone().or(home).map(|dir| dir.join("ftpfs"));
+            cache.into_iter().chain([PathBuf::from(format!("/var/tmp/ftpfs-{uid}"))]).collect()
+        }
+    };
+    StagingPlan { dirs, bytes: options.stage_size }
 }
 
 fn log_level(asked: Option<LevelFilter>, verbosity: Verbosity) -> LevelFilter {

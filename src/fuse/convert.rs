@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fuser::{FileAttr, FileType, FopenFlags, INodeNo};
+use fuser::{FileAttr, FileType, FopenFlags, INodeNo, TimeOrNow};
 
 use crate::ftp::list::EntryKind;
 use crate::ftp::time::Modified;
-use crate::vfs::{Attr, OpenedDir, OpenedFile, Pages};
+use crate::vfs::{Attr, OpenedDir, OpenedFile, Pages, SetTime};
 
 /// The preferred read size shown in st_blksize, in bytes: one kernel readahead.
 const BLOCK_SIZE: u32 = 128 * 1024;
@@ -62,8 +62,11 @@ pub(super) fn kind(kind: EntryKind) -> FileType {
 }
 
 pub(super) fn file_flags(opened: &OpenedFile) -> FopenFlags {
-    // Nothing is written, so a flush at each close would be a request for nothing.
-    let flags = FopenFlags::FOPEN_NOFLUSH;
+    let flags = match opened.writable {
+        true => FopenFlags::empty(),
+        // Nothing is written, so a flush at each close would be a request for nothing.
+        false => FopenFlags::FOPEN_NOFLUSH,
+    };
     match opened.pages {
         Pages::Keep => flags | FopenFlags::FOPEN_KEEP_CACHE,
         Pages::Drop => flags,
@@ -75,6 +78,21 @@ pub(super) fn dir_flags(opened: &OpenedDir) -> FopenFlags {
     match opened.keep_pages {
         true => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
         false => FopenFlags::FOPEN_CACHE_DIR,
+    }
+}
+
+/// Whole seconds, rounded down: FTP knows no others.
+pub(super) fn set_time(time: TimeOrNow) -> SetTime {
+    match time {
+        TimeOrNow::Now => SetTime::Now,
+        TimeOrNow::SpecificTime(time) => SetTime::At(match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            Err(before) => {
+                let before = before.duration();
+                let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+                -whole - i64::from(before.subsec_nanos() > 0)
+            }
+        }),
     }
 }
 

@@ -15,10 +15,13 @@ use fuser::{
 
 use super::Adapter;
 use super::convert;
-use crate::vfs::{Attr, DirItem, Error, Seek, Timed};
+use crate::read::Patience;
+use crate::vfs::{Attr, DirItem, Error, FileSystem, Seek, SetAttr, Timed};
 
 /// What we want of the kernel, each where it has it. Not the write-back cache: it hides when a write fails.
-const WANTED: [InitFlags; 6] = [
+const WANTED: [InitFlags; 8] = [
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    InitFlags::FUSE_BIG_WRITES,
     InitFlags::FUSE_ASYNC_READ,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -30,6 +33,9 @@ const WANTED: [InitFlags; 6] = [
 /// Requests that the kernel may send ahead of any reader (readahead), all mounts together.
 const MAX_BACKGROUND: u16 = 64;
 
+/// The most that one write request carries, in bytes; also what a request for reading may ask for.
+const MAX_WRITE: u32 = 1024 * 1024;
+
 /// Inode numbers are never used again, so one generation will do.
 const GENERATION: Generation = Generation(0);
 
@@ -39,6 +45,9 @@ impl Filesystem for Adapter {
             if config.add_capabilities(capability).is_err() {
                 log::debug!("the kernel lacks {capability:?}");
             }
+        }
+        if let Err(nearest) = config.set_max_write(MAX_WRITE) {
+            log::debug!("the kernel's nearest max_write is {nearest}");
         }
         // fuser starts from the largest readahead that the kernel offers.
         if let Err(nearest) = config.set_max_background(MAX_BACKGROUND) {
@@ -112,8 +121,8 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+    fn flush(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        self.flush_handle("flush", ino, fh, reply);
     }
 
     fn release(
@@ -134,8 +143,8 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply.ok();
+    fn fsync(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.flush_handle("fsync", ino, fh, reply);
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -293,122 +302,189 @@ impl Filesystem for Adapter {
         reply.error(Errno::ENOSYS);
     }
 
-    // What follows changes something, which this mount does not do.
-
     fn setattr(
         &self,
         _req: &Request,
         ino: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
-        _size: Option<u64>,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
         _atime: Option<TimeOrNow>,
-        _mtime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.refuse_change("setattr", ino.0, reply);
+        let (modified, handle) = (mtime.map(convert::set_time), fh.map(|fh| fh.0));
+        let set = SetAttr { mode, uid, gid, size, modified, handle };
+        self.answer(
+            &self.data,
+            ("setattr", ino.0),
+            reply,
+            move |fs, patience| fs.setattr(ino.0, set, patience),
+            |reply, attr| reply.attr(&attr.ttl, &convert::attr(&attr.value)),
+        );
     }
 
     fn mknod(
         &self,
         _req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.refuse_change("mknod", parent.0, reply);
+        let (parent, name) = (parent.0, name.as_bytes().to_vec());
+        self.answer(
+            &self.data,
+            ("mknod", parent),
+            reply,
+            move |fs, patience| fs.make_node(parent, &name, mode, patience),
+            send_new,
+        );
     }
 
     fn mkdir(
         &self,
         _req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        self.refuse_change("mkdir", parent.0, reply);
+        let (parent, name) = (parent.0, name.as_bytes().to_vec());
+        self.answer(
+            &self.metadata,
+            ("mkdir", parent),
+            reply,
+            move |fs, patience| fs.make_directory(parent, &name, mode, patience),
+            send_new,
+        );
     }
 
-    fn unlink(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.refuse_change("unlink", parent.0, reply);
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (parent, name) = (parent.0, name.as_bytes().to_vec());
+        let run = move |fs: &FileSystem, patience| fs.unlink(parent, &name, patience);
+        self.answer(&self.metadata, ("unlink", parent), reply, run, |reply, ()| reply.ok());
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.refuse_change("rmdir", parent.0, reply);
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (parent, name) = (parent.0, name.as_bytes().to_vec());
+        let run = move |fs: &FileSystem, patience| fs.remove_directory(parent, &name, patience);
+        self.answer(&self.metadata, ("rmdir", parent), reply, run, |reply, ()| reply.ok());
     }
 
-    fn symlink(&self, _req: &Request, parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
-        self.refuse_change("symlink", parent.0, reply);
+    fn symlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let (parent, name) = (parent.0, name.as_bytes().to_vec());
+        let target = target.as_os_str().as_bytes().to_vec();
+        self.answer(
+            &self.metadata,
+            ("symlink", parent),
+            reply,
+            move |fs, patience| fs.make_symlink(parent, &name, &target, patience),
+            send_new,
+        );
     }
 
     fn rename(
         &self,
         _req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _newparent: INodeNo,
-        _newname: &OsStr,
-        _flags: RenameFlags,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.refuse_change("rename", parent.0, reply);
+        let (parent, name) = (parent.0, name.as_bytes().to_vec());
+        let (new_parent, new_name) = (newparent.0, newname.as_bytes().to_vec());
+        self.answer(
+            &self.data,
+            ("rename", parent),
+            reply,
+            move |fs, patience| fs.rename((parent, &name), (new_parent, &new_name), flags.bits(), patience),
+            |reply, ()| reply.ok(),
+        );
     }
 
     fn link(&self, _req: &Request, ino: INodeNo, _newparent: INodeNo, _newname: &OsStr, reply: ReplyEntry) {
-        self.refuse_change("link", ino.0, reply);
+        self.answer_now(("link", ino.0), reply, Err::<(), _>(Error::NotPermitted), |_, ()| {});
     }
 
     fn create(
         &self,
         _req: &Request,
         parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        self.refuse_change("create", parent.0, reply);
+        let (parent, name) = (parent.0, name.as_bytes().to_vec());
+        self.answer(
+            &self.metadata,
+            ("create", parent),
+            reply,
+            move |fs, patience| fs.create(parent, &name, mode, flags, patience),
+            |reply, (attr, opened)| {
+                let flags = convert::file_flags(&opened);
+                reply.created(&attr.ttl, &convert::attr(&attr.value), GENERATION, FileHandle(opened.handle), flags);
+            },
+        );
     }
 
     fn write(
         &self,
         _req: &Request,
         ino: INodeNo,
-        _fh: FileHandle,
-        _offset: u64,
-        _data: &[u8],
-        _write_flags: WriteFlags,
-        _flags: OpenFlags,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.refuse_change("write", ino.0, reply);
+        // Dirty pages of a mapping are written where they are, whatever the flags of the handle they come by.
+        let appends = flags.0 & libc::O_APPEND != 0 && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let send = |reply: ReplyWrite, taken: usize| reply.written(u32::try_from(taken).unwrap_or(u32::MAX));
+        match self.fs.write(fh.0, offset, data, appends, Patience::CachedOnly) {
+            // Only who has to wait needs a copy.
+            Err(Error::WouldBlock) => {
+                let data = data.to_vec();
+                let run = move |fs: &FileSystem, patience| fs.write(fh.0, offset, &data, appends, patience);
+                self.answer_later(&self.data, ("write", ino.0), reply, run, send);
+            }
+            result => self.answer_now(("write", ino.0), reply, result, send),
+        }
     }
 
     fn fallocate(
         &self,
         _req: &Request,
         ino: INodeNo,
-        _fh: FileHandle,
-        _offset: u64,
-        _length: u64,
-        _mode: i32,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.refuse_change("fallocate", ino.0, reply);
+        if mode != 0 {
+            // Holes and room beyond the end: programs do without them.
+            return reply.error(Errno::EOPNOTSUPP);
+        }
+        self.answer_now(("fallocate", ino.0), reply, self.fs.allocate(fh.0, offset, length), |reply, ()| {
+            reply.ok();
+        });
     }
 
     fn copy_file_range(
@@ -417,32 +493,37 @@ impl Filesystem for Adapter {
         _ino_in: INodeNo,
         _fh_in: FileHandle,
         _offset_in: u64,
-        ino_out: INodeNo,
+        _ino_out: INodeNo,
         _fh_out: FileHandle,
         _offset_out: u64,
         _len: u64,
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        self.refuse_change("copy_file_range", ino_out.0, reply);
+        // The kernel then copies by reading and writing, and does not ask again.
+        reply.error(Errno::ENOSYS);
     }
 
     fn setxattr(
         &self,
         _req: &Request,
-        ino: INodeNo,
+        _ino: INodeNo,
         _name: &OsStr,
         _value: &[u8],
         _flags: i32,
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.refuse_change("setxattr", ino.0, reply);
+        reply.error(Errno::EOPNOTSUPP);
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.refuse_change("removexattr", ino.0, reply);
+    fn removexattr(&self, _req: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EOPNOTSUPP);
     }
+}
+
+fn send_new(reply: ReplyEntry, made: Timed<Attr>) {
+    reply.entry(&made.ttl, &convert::attr(&made.value), GENERATION);
 }
 
 /// An absent entry goes out as inode 0, so that the kernel keeps its absence; one that is not to be kept

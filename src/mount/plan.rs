@@ -31,6 +31,15 @@ pub struct Caches {
     pub attributes: Duration,
 }
 
+/// Where bytes wait that the server does not have yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StagingPlan {
+    /// Directories, the first that can be used is taken; made where missing.
+    pub dirs: Vec<PathBuf>,
+    /// Most bytes at a time.
+    pub bytes: u64,
+}
+
 /// Who may use the mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
@@ -56,6 +65,10 @@ pub struct MountPlan {
     pub connections: usize,
     /// What is remembered.
     pub caches: Caches,
+    /// Where unsent bytes are kept.
+    pub staging: StagingPlan,
+    /// Whether owners, modes and times that the server cannot set are no error.
+    pub quiet: bool,
     /// Owner and masks.
     pub ownership: Ownership,
     /// Who may use the mount.

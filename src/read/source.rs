@@ -13,7 +13,7 @@ pub trait FileSource: Send + Sync {
 }
 
 /// One version of one file.
-pub trait OpenFile: Send + Sync {
+pub trait OpenFile: Send + Sync + std::fmt::Debug {
     /// As [`Reader::read`].
     ///
     /// # Errors

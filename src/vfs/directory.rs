@@ -100,7 +100,6 @@ impl FileSystem {
         offset: u64,
         mut take: impl FnMut(DirItem<'_>) -> bool,
     ) -> Result<(), Error> {
-        let now = Instant::now();
         let mut take = |item: DirItem<'_>| {
             let taken = take(item);
             if !taken && item.attr.is_some() {
@@ -112,8 +111,7 @@ impl FileSystem {
             // It fails where the name is known to have become another kind since.
             match self.observe(dir.ino, name, entry, dir.learned, 1) {
                 Ok(seen) => {
-                    let attr = self.timed(self.attr(&seen), seen.learned, now);
-                    Numbered { ino: seen.ino, attr: Some(attr) }
+                    Numbered { ino: seen.ino, attr: Some(self.attr(&seen)) }
                 }
                 Err(_) => Numbered { ino: UNKNOWN_INO, attr: None },
             }

@@ -1,5 +1,8 @@
 //! Why an operation failed, and the one place where that becomes an errno.
 
+use std::io;
+use std::sync::Arc;
+
 use crate::read::ReadError;
 use crate::remote::{self, Kind, NameError};
 
@@ -27,6 +30,24 @@ pub enum Error {
     /// The name can be no file's name on an FTP server.
     #[error(transparent)]
     BadName(#[from] NameError),
+    /// Something of that name is there already.
+    #[error("the name exists already")]
+    Exists,
+    /// The directory still holds something.
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// FTP has no way to do it.
+    #[error("FTP servers have no way to do this")]
+    NotPermitted,
+    /// The arguments make no sense together, or ask for what there is not.
+    #[error("no such way of doing this")]
+    InvalidArgument,
+    /// Beyond what offsets can express.
+    #[error("the file would be too large")]
+    TooLarge,
+    /// The local disk where unsent bytes are staged.
+    #[error("the local disk where unsent bytes are staged: {0}")]
+    Local(Arc<io::Error>),
     /// The mount takes no changes.
     #[error("the mount is read-only")]
     ReadOnly,
@@ -94,6 +115,15 @@ impl Error {
             Error::NotALink => libc::EINVAL,
             Error::BadName(NameError::TooLong) => libc::ENAMETOOLONG,
             Error::BadName(NameError::Reserved | NameError::Forbidden) => libc::EINVAL,
+            Error::Exists => libc::EEXIST,
+            Error::NotEmpty => libc::ENOTEMPTY,
+            Error::NotPermitted => libc::EPERM,
+            Error::InvalidArgument => libc::EINVAL,
+            Error::TooLarge => libc::EFBIG,
+            Error::Local(error) => match error.raw_os_error() {
+                Some(errno @ (libc::ENOSPC | libc::EDQUOT | libc::EFBIG)) => errno,
+                _ => libc::EIO,
+            },
             Error::ReadOnly => libc::EROFS,
             Error::Denied | Error::Special | Error::LinkLeaves => libc::EACCES,
             Error::NoTarget | Error::NoSize => libc::EIO,

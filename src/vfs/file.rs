@@ -1,9 +1,9 @@
 //! Files: open checks that what is known is still true, read gives bytes of one version or an error.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cache::{Answer, FileVersion};
+use crate::cache::{Answer, FileId};
+use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::{Patience, ReadError};
 use crate::remote::{Kind, Name, RemotePath};
@@ -18,6 +18,8 @@ pub struct OpenedFile {
     pub handle: u64,
     /// What the kernel may do with its pages.
     pub pages: Pages,
+    /// Whether it may be written, and so has something to flush.
+    pub writable: bool,
 }
 
 /// What the kernel may do with its pages of a file that is being opened.
@@ -43,16 +45,22 @@ pub enum Seek {
 }
 
 impl FileSystem {
-    /// Opens a file for reading; `flags` are those of open(2). Attributes younger than `attr_timeout` are
-    /// believed, others checked. If the file is another version now, handles of the old one fail from
-    /// here on, and the kernel's attributes are corrected first (which may take 1 s).
+    /// Opens a file; `flags` are those of open(2). Attributes younger than `attr_timeout` are believed, others
+    /// checked. If the file is another version now, handles of the old one fail from here on, and the
+    /// kernel's attributes are corrected first (which may take 1 s).
     ///
     /// # Errors
-    /// [`Error::ReadOnly`] for every way of writing, [`Error::IsADirectory`], [`Error::Special`],
-    /// [`Error::NotFound`], [`Error::Stale`], [`Error::NoSize`], and those of asking the server.
+    /// [`Error::ReadOnly`] for writing where the mount takes no changes, [`Error::IsADirectory`],
+    /// [`Error::Special`], [`Error::NotFound`], [`Error::Stale`], [`Error::NoSize`], and those of asking the
+    /// server.
     pub fn open(&self, ino: u64, flags: i32, patience: Patience) -> Result<OpenedFile, Error> {
-        if flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0 {
-            return Err(Error::ReadOnly);
+        let truncates = flags & libc::O_TRUNC != 0;
+        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY || truncates;
+        if writable {
+            self.changes()?;
+        }
+        if let Some(opened) = self.open_draft(ino, writable, truncates)? {
+            return Ok(opened);
         }
         let (kind, place) = {
             let table = self.table.lock();
@@ -68,12 +76,21 @@ impl FileSystem {
         let answer = self.recent(&dir, &name, patience)?;
         let (entry, _) = self.observe_inode(ino, &name, &answer)?;
         let path = dir.join(&name);
+        if truncates {
+            return self.open_empty(ino, path);
+        }
         let version = self.versions.of(&path, &entry).ok_or(Error::NoSize)?;
         let kernel_is_behind = self.table.lock().is_kernel_behind(ino);
         if kernel_is_behind && matches!(patience, Patience::CachedOnly) {
             return Err(Error::WouldBlock);
         }
         let stays_behind = kernel_is_behind && !self.invalidations.attributes_now(ino);
+        // Changes of ours that begin at this moment go first.
+        let drafts = self.drafts.lock();
+        if drafts.contains_key(&ino) {
+            drop(drafts);
+            return self.open_draft(ino, writable, false)?.ok_or(Error::Stale);
+        }
         let keep = {
             let mut table = self.table.lock();
             if kernel_is_behind && !stays_behind {
@@ -87,28 +104,138 @@ impl FileSystem {
             (false, true) => Pages::Keep,
             (false, false) => Pages::Drop,
         };
-        Ok(OpenedFile { handle: self.reader(ino, path, version), pages })
+        let open = || self.files.open(path, version.clone());
+        let handle = self.handles.open_file(ino, &version, writable, open);
+        drop(drafts);
+        Ok(OpenedFile { handle, pages, writable })
     }
 
-    /// Reads `len` bytes at `offset`, fewer only at the end of the file. All bytes that a handle gives
-    /// are of the version that was opened.
+    /// Opens a file that has changes of ours: those are what it reads.
+    fn open_draft(&self, ino: u64, writable: bool, truncates: bool) -> Result<Option<OpenedFile>, Error> {
+        let drafts = self.drafts.lock();
+        let Some(draft) = drafts.get(&ino) else { return Ok(None) };
+        if truncates {
+            draft.truncate(0)?;
+        }
+        let handle = self.handles.open_draft(ino, writable);
+        Ok(Some(OpenedFile { handle, pages: Pages::Keep, writable }))
+    }
+
+    /// Opens a file with O_TRUNC: nothing that the server has of it counts any more.
+    fn open_empty(&self, ino: u64, path: RemotePath) -> Result<OpenedFile, Error> {
+        let draft = self.changes()?.writers.create(path, None)?;
+        let mut drafts = self.drafts.lock();
+        match drafts.get(&ino) {
+            Some(begun) => begun.truncate(0)?,
+            None => self.begin(&mut drafts, ino, draft),
+        }
+        let handle = self.handles.open_draft(ino, true);
+        Ok(OpenedFile { handle, pages: Pages::Drop, writable: true })
+    }
+
+    /// Reads `len` bytes at `offset`, fewer only at the end of the file. What was written through this mount
+    /// is read back at once; all other bytes that a handle gives are of the version that was opened.
     ///
     /// # Errors
     /// [`Error::Stale`], or [`Kind::Changed`], once that version is known to be gone; those of the read.
     pub fn read(&self, handle: u64, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, Error> {
-        let FileHandle { ino, version, file } = self.handles.file(handle)?;
-        if !self.table.lock().is_current(ino, version) {
-            return Err(Error::Stale);
+        let opened = self.handles.file(handle)?;
+        let ino = opened.ino;
+        if let Some(draft) = self.draft(ino) {
+            return Ok(draft.read(offset, len, patience)?);
         }
+        // Our changes of the file may have ended at this moment.
+        let FileHandle { reader, .. } = self.handles.file(handle)?;
+        let (version, file) = reader.ok_or(Error::Stale)?;
+        let unlinked = {
+            let table = self.table.lock();
+            if !table.is_current(ino, version.id) {
+                return Err(Error::Stale);
+            }
+            table.is_unlinked(ino)
+        };
         let bytes = file.read(offset, len, patience).inspect_err(|error| match error {
-            ReadError::Remote(error) if error.kind() == Kind::Changed => self.lose(ino, version),
+            ReadError::Remote(error) if error.kind() == Kind::Changed && !unlinked => {
+                self.lose(ino, version.id);
+            }
             _ => {}
-        })?;
+        });
+        let bytes = match bytes {
+            // Our own changes have ended this version while it was read.
+            Err(_) if self.is_superseded(handle, version.id) => {
+                return self.read(handle, offset, len, patience);
+            }
+            other => other?,
+        };
         // Somebody may have opened the next version meanwhile, and the kernel's pages are shared.
-        if !self.table.lock().is_current(ino, version) {
+        if !self.table.lock().is_current(ino, version.id) {
+            if self.is_superseded(handle, version.id) {
+                return self.read(handle, offset, len, patience);
+            }
             return Err(Error::Stale);
         }
         Ok(bytes)
+    }
+
+    /// Whether `handle` reads something else than `version` by now, by our own doing.
+    fn is_superseded(&self, handle: u64, version: FileId) -> bool {
+        let Ok(opened) = self.handles.file(handle) else { return false };
+        self.draft(opened.ino).is_some() || opened.reader.is_some_and(|(now, _)| now.id != version)
+    }
+
+    /// Writes at `offset`, or at the end of the file where `appends`; returns how many bytes were taken,
+    /// which is all of them.
+    ///
+    /// # Errors
+    /// [`Error::Local`] for the local disk; the server's refusal where it is known already.
+    pub fn write(
+        &self,
+        handle: u64,
+        offset: u64,
+        bytes: &[u8],
+        appends: bool,
+        patience: Patience,
+    ) -> Result<usize, Error> {
+        let opened = self.handles.file(handle)?;
+        if !opened.writable {
+            return Err(Error::BadHandle);
+        }
+        let draft = self.draft_of(&opened)?;
+        let at = draft.write((!appends).then_some(offset), bytes, patience)?;
+        if at != offset {
+            // The kernel has put the bytes elsewhere in its pages.
+            self.invalidations.everything(opened.ino);
+        }
+        Ok(bytes.len())
+    }
+
+    /// Makes sure that the server has what was written to the file (close(2), fsync(2)).
+    ///
+    /// # Errors
+    /// What the upload met; the bytes are kept and tried again by the next flush.
+    pub fn flush(&self, handle: u64, patience: Patience) -> Result<(), Error> {
+        let opened = self.handles.file(handle)?;
+        match self.draft(opened.ino) {
+            Some(draft) => self.settle(opened.ino, &draft, patience),
+            None => Ok(()),
+        }
+    }
+
+    /// Reserves room for `offset..offset + length`: the file grows to that size if it is smaller.
+    ///
+    /// # Errors
+    /// As [`FileSystem::write`].
+    pub fn allocate(&self, handle: u64, offset: u64, length: u64) -> Result<(), Error> {
+        let opened = self.handles.file(handle)?;
+        if !opened.writable {
+            return Err(Error::BadHandle);
+        }
+        let draft = self.draft_of(&opened)?;
+        let end = offset.checked_add(length).ok_or(Error::TooLarge)?;
+        if end > draft.attributes().size {
+            draft.truncate(end)?;
+        }
+        Ok(())
     }
 
     /// Where lseek(2) with SEEK_DATA (or SEEK_HOLE) leads from `offset`: the server tells of no holes, so a
@@ -125,15 +252,24 @@ impl FileSystem {
         }
     }
 
-    /// Ends a handle of [`FileSystem::open`]. The last one of a version gives its reader's resources back.
+    /// Ends a handle of [`FileSystem::open`]. The last one of a version gives its reader's resources back; the
+    /// last one that could write leaves nothing unsent behind, where that can be helped.
     pub fn release(&self, handle: u64) {
-        if let Some(file) = self.handles.release_file(handle) {
+        let Some((opened, unused)) = self.handles.release_file(handle) else { return };
+        if let Some(file) = unused {
             file.close();
         }
+        self.after_close(opened.ino);
+        self.remove_hidden(opened.ino);
+    }
+
+    /// A deadline for what nobody waits for.
+    pub(super) fn any_time(&self) -> Deadline {
+        Deadline::after(self.config.operation_timeout)
     }
 
     /// An answer on `name` that open may believe: a young one, else a new one.
-    fn recent(&self, dir: &RemotePath, name: &Name, patience: Patience) -> Result<Answer, Error> {
+    pub(super) fn recent(&self, dir: &RemotePath, name: &Name, patience: Patience) -> Result<Answer, Error> {
         let now = Instant::now();
         let is_good = |answer: &Answer| {
             let is_young = now.saturating_duration_since(answer.learned) < self.config.attr_timeout;
@@ -146,13 +282,9 @@ impl FileSystem {
         }
     }
 
-    fn reader(&self, ino: u64, path: RemotePath, version: Arc<FileVersion>) -> u64 {
-        self.handles.open_file(ino, version.id, || self.files.open(path, version))
-    }
-
     /// The server has another version than `id` of the file: forget all that led to the old one, so that
     /// the next open sees the new one.
-    fn lose(&self, ino: u64, id: crate::cache::FileId) {
+    fn lose(&self, ino: u64, id: FileId) {
         let path = {
             let mut table = self.table.lock();
             table.lose(ino, id);

@@ -6,16 +6,18 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::cache::{FileId, Frozen};
+use crate::cache::{FileId, FileVersion, Frozen};
 use crate::read::OpenFile;
+use crate::remote::RemotePath;
 use crate::vfs::Error;
 
 /// An open file.
 #[derive(Clone)]
 pub(super) struct FileHandle {
     pub(super) ino: u64,
-    pub(super) version: FileId,
-    pub(super) file: Arc<dyn OpenFile>,
+    /// The version that it reads; `None` while the file has changes of ours and was opened since.
+    pub(super) reader: Option<(Arc<FileVersion>, Arc<dyn OpenFile>)>,
+    pub(super) writable: bool,
 }
 
 /// An open directory: its listing as it was at opendir, so offsets stay good however it changes.
@@ -36,7 +38,36 @@ struct Open {
     files: HashMap<u64, FileHandle>,
     /// The reader of each inode and version, and how many handles use it.
     readers: HashMap<(u64, FileId), (Arc<dyn OpenFile>, usize)>,
+    users: HashMap<u64, Users>,
     directories: HashMap<u64, DirHandle>,
+}
+
+/// How many handles an inode has.
+#[derive(Default)]
+struct Users {
+    all: usize,
+    writing: usize,
+}
+
+impl Open {
+    fn add(&mut self, file: FileHandle) -> u64 {
+        let users = self.users.entry(file.ino).or_default();
+        users.all += 1;
+        users.writing += usize::from(file.writable);
+        self.last += 1;
+        self.files.insert(self.last, file);
+        self.last
+    }
+
+    /// One handle less of a version; returns its reader if that was the last one.
+    fn leave(&mut self, ino: u64, version: FileId) -> Option<Arc<dyn OpenFile>> {
+        let (_, users) = self.readers.get_mut(&(ino, version))?;
+        *users -= 1;
+        if *users > 0 {
+            return None;
+        }
+        self.readers.remove(&(ino, version)).map(|(file, _)| file)
+    }
 }
 
 impl Handles {
@@ -44,22 +75,40 @@ impl Handles {
     pub(super) fn open_file(
         &self,
         ino: u64,
-        version: FileId,
+        version: &Arc<FileVersion>,
+        writable: bool,
         open: impl FnOnce() -> Arc<dyn OpenFile>,
     ) -> u64 {
         let mut handles = self.0.lock();
-        let (file, users) = handles.readers.entry((ino, version)).or_insert_with(|| (open(), 0));
+        let (file, users) = handles.readers.entry((ino, version.id)).or_insert_with(|| (open(), 0));
         *users += 1;
-        let file = file.clone();
-        handles.last += 1;
-        let handle = handles.last;
-        handles.files.insert(handle, FileHandle { ino, version, file });
-        handle
+        let reader = Some((version.clone(), file.clone()));
+        handles.add(FileHandle { ino, reader, writable })
+    }
+
+    /// A new handle of a file with changes of ours, which has no version yet.
+    pub(super) fn open_draft(&self, ino: u64, writable: bool) -> u64 {
+        self.0.lock().add(FileHandle { ino, reader: None, writable })
     }
 
     /// Whether a handle of another version of the inode is open.
     pub(super) fn has_other_version(&self, ino: u64, version: FileId) -> bool {
         self.0.lock().readers.keys().any(|&(of, other)| of == ino && other != version)
+    }
+
+    /// Whether the inode has a handle.
+    pub(super) fn is_open(&self, ino: u64) -> bool {
+        self.0.lock().users.contains_key(&ino)
+    }
+
+    /// Whether the inode has a handle for writing.
+    pub(super) fn is_written(&self, ino: u64) -> bool {
+        self.0.lock().users.get(&ino).is_some_and(|users| users.writing > 0)
+    }
+
+    /// The inodes that have a handle.
+    pub(super) fn open_files(&self) -> Vec<u64> {
+        self.0.lock().users.keys().copied().collect()
     }
 
     /// # Errors
@@ -68,16 +117,59 @@ impl Handles {
         self.0.lock().files.get(&handle).cloned().ok_or(Error::BadHandle)
     }
 
-    /// Ends a handle; returns the reader if that was its last one.
-    pub(super) fn release_file(&self, handle: u64) -> Option<Arc<dyn OpenFile>> {
+    /// Ends a handle; returns it, and the reader if that was its last one.
+    pub(super) fn release_file(&self, handle: u64) -> Option<(FileHandle, Option<Arc<dyn OpenFile>>)> {
         let mut handles = self.0.lock();
-        let FileHandle { ino, version, .. } = handles.files.remove(&handle)?;
-        let (_, users) = handles.readers.get_mut(&(ino, version))?;
-        *users -= 1;
-        if *users > 0 {
-            return None;
+        let file = handles.files.remove(&handle)?;
+        if let Some(users) = handles.users.get_mut(&file.ino) {
+            users.all -= 1;
+            users.writing -= usize::from(file.writable);
+            if users.all == 0 {
+                handles.users.remove(&file.ino);
+            }
         }
-        handles.readers.remove(&(ino, version)).map(|(file, _)| file)
+        let unused = file.reader.as_ref().and_then(|(version, _)| handles.leave(file.ino, version.id));
+        Some((file, unused))
+    }
+
+    /// All handles of the inode read `version` from now on. Returns the readers that nobody uses any more.
+    pub(super) fn rebase(
+        &self,
+        ino: u64,
+        version: &Arc<FileVersion>,
+        open: impl FnOnce() -> Arc<dyn OpenFile>,
+    ) -> Vec<Arc<dyn OpenFile>> {
+        let mut handles = self.0.lock();
+        let of_file: Vec<u64> =
+            handles.files.iter().filter(|(_, file)| file.ino == ino).map(|(&handle, _)| handle).collect();
+        if of_file.is_empty() {
+            return Vec::new();
+        }
+        let reader = match handles.readers.get(&(ino, version.id)) {
+            Some((file, _)) => file.clone(),
+            None => open(),
+        };
+        let mut unused = Vec::new();
+        handles.readers.entry((ino, version.id)).or_insert_with(|| (reader.clone(), 0)).1 += of_file.len();
+        for handle in of_file {
+            let Some(file) = handles.files.get_mut(&handle) else { continue };
+            let old = file.reader.replace((version.clone(), reader.clone()));
+            if let Some((old, _)) = old {
+                unused.extend(handles.leave(ino, old.id));
+            }
+        }
+        unused
+    }
+
+    /// Tells every reader where its file is now.
+    pub(super) fn relocate(&self, place: impl Fn(u64) -> Option<RemotePath>) {
+        let readers: Vec<_> =
+            self.0.lock().readers.iter().map(|(&(ino, _), (file, _))| (ino, file.clone())).collect();
+        for (ino, file) in readers {
+            if let Some(path) = place(ino) {
+                file.moved(path);
+            }
+        }
     }
 
     pub(super) fn open_dir(&self, directory: DirHandle) -> u64 {

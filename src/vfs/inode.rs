@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use crate::cache::{FileId, FileVersion};
 use crate::ftp::list::{EntryKind, RemoteEntry};
+use crate::ftp::time::Modified;
 use crate::remote::{Name, RemotePath};
 use crate::vfs::Error;
 use crate::vfs::attr::Facts;
@@ -199,6 +200,42 @@ impl Table {
         if ino != ROOT && self.nodes.contains_key(&to.0) && !self.is_above(ino, to.0) {
             self.detach(ino, Standing::Hidden(to.0, to.1.clone()));
         }
+    }
+
+    /// Takes [`Table::hidden`] back: `ino` stands for this name again.
+    pub(super) fn unhidden(&mut self, ino: u64, to: (u64, &Name)) {
+        if self.nodes.contains_key(&to.0) && self.number(to.0, to.1).is_none() {
+            self.detach(ino, Standing::Named(to.0, to.1.clone()));
+        }
+    }
+
+    /// Notes that our own changes of `ino` begin: what the server tells of it contradicts nothing until
+    /// [`Table::committed`].
+    pub(super) fn begin_change(&mut self, ino: u64) {
+        if let Some(opened) = self.nodes.get_mut(&ino).and_then(|node| node.opened.as_mut()) {
+            opened.version = None;
+        }
+    }
+
+    /// Keeps `ino`, also when the kernel forgets it, until [`Table::forget`] takes back this one lookup.
+    pub(super) fn hold(&mut self, ino: u64) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.lookups = node.lookups.saturating_add(1);
+        }
+    }
+
+    /// Notes that our own doing has changed what is in directory `ino`, at `now` and as of `learned`.
+    pub(super) fn touch(&mut self, ino: u64, now: Modified, learned: Instant) {
+        if let Some((facts, at)) = self.nodes.get_mut(&ino).and_then(|node| node.facts.as_mut()) {
+            facts.modified = Some(now);
+            *at = learned;
+        }
+    }
+
+    /// The version that handles of `ino` may read, and where it is.
+    pub(super) fn version(&self, ino: u64) -> Option<(RemotePath, Arc<FileVersion>)> {
+        let version = self.nodes.get(&ino)?.opened.as_ref()?.version.clone()?;
+        Some((self.path(ino).ok()?, version))
     }
 
     /// Whether `ino` was removed through our mount (nlink 0), hidden or not.

@@ -11,6 +11,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const READ: i32 = libc::O_RDONLY;
 
 /// A server in memory: a flat map of paths below `/base`. Counts questions.
+#[derive(Debug)]
 struct Server {
     base: RemotePath,
     tree: Mutex<BTreeMap<RemotePath, (RemoteEntry, Vec<u8>)>>,
@@ -83,6 +84,7 @@ struct Files {
     closed: Arc<Mutex<usize>>,
 }
 
+#[derive(Debug)]
 struct File {
     server: Arc<Server>,
     closed: Arc<Mutex<usize>>,
@@ -148,9 +150,10 @@ fn mounted(links: LinkPolicy, attr_timeout: Duration) -> Mounted {
     let closed = Arc::new(Mutex::new(0));
     let files = Arc::new(Files { server: server.clone(), closed: closed.clone() });
     let ownership = Ownership { uid: 1, gid: 2, file_mask: 0, directory_mask: 0 };
-    let config = Config { ownership, links, attr_timeout };
+    let operation_timeout = Duration::from_secs(60);
+    let config = Config { ownership, links, attr_timeout, operation_timeout };
     let blocks = Arc::new(BlockCache::new(1 << 20));
-    let (fs, news) = FileSystem::new(Arc::new(directories), blocks, files, config);
+    let (fs, news) = FileSystem::new(Arc::new(directories), blocks, files, None, config);
     Mounted { fs, news, server, closed }
 }
 

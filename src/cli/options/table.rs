@@ -219,6 +219,30 @@ pub(super) const TABLE: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        name: "cache_dir",
+        takes: Value("DIR"),
+        help: "keep unsent bytes in DIR [default: /var/cache/ftpfs, ~/.cache/ftpfs]",
+        set: |o, v| path(v).map(|path| o.cache_dir = Some(path)),
+        ..PLAIN
+    },
+    Spec {
+        name: "stage_size",
+        takes: Value("SIZE"),
+        default: Some("1024G"),
+        help: "most unsent bytes on the local disk at a time; 128 MiB of it are left free in any case",
+        set: |o, v| bytes(v).map(|bytes| o.stage_size = bytes),
+        ..PLAIN
+    },
+    Spec {
+        name: "quiet",
+        help: "owners, modes and times that the server cannot set are no error",
+        set: |o, _| {
+            o.quiet = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
         name: "cache_timeout",
         aliases: &["cache_dir_timeout"],
         takes: Value("SECONDS"),

@@ -1,0 +1,156 @@
+//! Renaming, as POSIX has it: an existing target is replaced, open files keep what they have.
+
+use std::time::Instant;
+
+use crate::deadline::Deadline;
+use crate::ftp::list::EntryKind;
+use crate::read::Patience;
+use crate::remote::{self, Kind, Name};
+use crate::vfs::{Error, FileSystem};
+
+/// RENAME_NOREPLACE of renameat2(2).
+const NO_REPLACE: u32 = libc::RENAME_NOREPLACE;
+
+impl FileSystem {
+    /// Renames `name` in `parent` to `new_name` in `new_parent`; `flags` are those of renameat2(2). Unsent
+    /// bytes of the file are sent first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for flags other than RENAME_NOREPLACE, [`Error::Exists`] with it,
+    /// [`Error::NotFound`], [`Error::IsADirectory`], [`Error::NotADirectory`], and the server's refusals.
+    pub fn rename(
+        &self,
+        (parent, name): (u64, &[u8]),
+        (new_parent, new_name): (u64, &[u8]),
+        flags: u32,
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let changes = self.changes()?;
+        if flags & !NO_REPLACE != 0 {
+            return Err(Error::InvalidArgument);
+        }
+        let (name, new_name) = (Name::new(name)?, Name::new(new_name)?);
+        let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
+        let (dir, new_dir) = {
+            let table = self.table.lock();
+            (table.path(parent)?, table.path(new_parent)?)
+        };
+        let (from, to) = (dir.join(&name), new_dir.join(&new_name));
+        let entry = self.ask(&dir, &name, patience, Instant::now())?.entry;
+        let entry = entry.filter(|entry| self.is_shown(entry)).ok_or(Error::NotFound)?;
+        if from == to {
+            return Ok(());
+        }
+        let target = match flags & NO_REPLACE {
+            0 => self.ask(&new_dir, &new_name, patience, Instant::now())?.entry,
+            _ => self.directories.refresh(&new_dir, &new_name, deadline, Instant::now())?.entry,
+        };
+        match (&target, entry.kind) {
+            (Some(_), _) if flags & NO_REPLACE != 0 => return Err(Error::Exists),
+            (Some(target), EntryKind::Directory) if target.kind != EntryKind::Directory => {
+                return Err(Error::NotADirectory);
+            }
+            (Some(target), kind) if kind != EntryKind::Directory && target.kind == EntryKind::Directory => {
+                return Err(Error::IsADirectory);
+            }
+            _ => {}
+        }
+        let ino = self.table.lock().number(parent, &name);
+        if let Some((ino, draft)) = ino.and_then(|ino| Some((ino, self.draft(ino)?))) {
+            self.settle(ino, &draft, patience)?;
+        }
+        let aside = match &target {
+            Some(target) if target.kind != EntryKind::Directory => {
+                self.clear_the_way(new_parent, &new_name, deadline)?
+            }
+            _ => None,
+        };
+        let renamed = match changes.remote.rename(&from, &to, deadline) {
+            Err(error) if aside.is_none() && target.is_some() && may_be_in_the_way(&error) => {
+                self.replace(&from, &to, new_parent, &new_name, deadline, error)
+            }
+            other => other,
+        };
+        if let Err(error) = renamed {
+            if let Some(aside) = aside {
+                self.put_back(new_parent, aside, &new_name, deadline);
+            }
+            if error.kind() == Kind::NotFound {
+                self.directories.invalidate(&dir);
+            }
+            return Err(error.into());
+        }
+        let replaced = self.table.lock().renamed((parent, &name), (new_parent, &new_name));
+        self.relocate();
+        self.touch(parent);
+        self.touch(new_parent);
+        self.directories.moved(&from, &to);
+        self.versions.forget(&to);
+        self.versions.moved(&from, &to);
+        if let Some(replaced) = replaced {
+            self.let_go(replaced);
+        }
+        if let Some(ino) = ino {
+            self.let_go(ino);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that who has the target of a rename open keeps what it has.
+    fn clear_the_way(
+        &self,
+        parent: u64,
+        name: &Name,
+        deadline: Deadline,
+    ) -> Result<Option<(u64, Name)>, Error> {
+        let aside = self.set_aside(parent, name, deadline)?;
+        if aside.is_none()
+            && let Some(draft) = self.table.lock().number(parent, name).and_then(|ino| self.draft(ino))
+        {
+            // All of it is here: nothing of it is sent any more.
+            draft.discard(deadline)?;
+        }
+        Ok(aside)
+    }
+
+    /// Renames onto an existing name where RNTO refuses that (IIS and others): the target is moved away first,
+    /// and back again if the rename fails.
+    fn replace(
+        &self,
+        from: &remote::RemotePath,
+        to: &remote::RemotePath,
+        parent: u64,
+        name: &Name,
+        deadline: Deadline,
+        refusal: remote::Error,
+    ) -> Result<(), remote::Error> {
+        let (Ok(changes), Ok(hidden)) = (self.changes(), self.hidden_name()) else { return Err(refusal) };
+        let Some(away) = to.parent().map(|dir| dir.join(&hidden)) else { return Err(refusal) };
+        if changes.remote.rename(to, &away, deadline).is_err() {
+            return Err(refusal);
+        }
+        log::debug!("{to} is replaced by way of {away}, since the server refuses to do it: {refusal}");
+        if let Err(error) = changes.remote.rename(from, to, deadline) {
+            if let Err(error) = changes.remote.rename(&away, to, deadline) {
+                log::error!("{to} is now named {away}, which could not be taken back: {error}");
+                if let Ok(dir) = self.table.lock().path(parent) {
+                    self.directories.changed(&dir, name, None);
+                }
+            }
+            return Err(error);
+        }
+        let gone = match changes.remote.remove(&away, deadline) {
+            Err(error) if error.kind() == Kind::IsADirectory => changes.remote.remove_directory(&away, deadline),
+            other => other,
+        };
+        if let Err(error) = gone {
+            log::warn!("the replaced {to} is left on the server as {away}: {error}");
+        }
+        Ok(())
+    }
+}
+
+/// Whether RNTO may have refused because the target exists.
+fn may_be_in_the_way(error: &remote::Error) -> bool {
+    matches!(error.kind(), Kind::Exists | Kind::Denied | Kind::BadName | Kind::Failed | Kind::Unsupported)
+}

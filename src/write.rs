@@ -1,0 +1,127 @@
+//! The path of changed bytes from a program to the server.
+//!
+//! A file that is being changed has one [`WriteFile`], whoever has it open: bytes go into a stage on the local
+//! disk at once, can be read back from there at once, and are uploaded at the latest when somebody wants to
+//! know that they are safe (flush, fsync). What is written in order is uploaded while it is written; a file
+//! that only grew sends its tail; anything else sends the whole file, for which bytes that only the server
+//! has are fetched first. An upload counts when the server has confirmed it and tells the right size.
+//!
+//! ```text
+//! write -> stage --(in order)--> a stream on a thread of its own --.
+//!            `---(flush, fsync)--------------------------------------+--> STOR or APPE, final reply, size
+//! ```
+
+mod file;
+mod ranges;
+mod stage;
+mod staged;
+mod upload;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::ftp::time::Modified;
+use crate::read::{OpenFile, ReadError};
+use crate::remote::{self, Remote, RemotePath};
+use crate::workers::Workers;
+
+pub(crate) use file::now;
+pub use file::{Attributes, WriteFile};
+pub use stage::{LocalStaging, Stage, Staging};
+
+use staged::Staged;
+
+/// Streams that run at once, and that wait for a thread. One that finds no place is uploaded at flush.
+const STREAMS: usize = 64;
+const STREAMS_WAITING: usize = 1024;
+
+/// Why a write, or reading back, failed.
+#[derive(Clone, Debug)]
+pub enum WriteError {
+    /// It cannot be done at once and [`crate::read::Patience::CachedOnly`] was asked for.
+    WouldBlock,
+    /// The remote side.
+    Remote(remote::Error),
+    /// The local disk with the staged bytes.
+    Local(Arc<io::Error>),
+}
+
+impl From<remote::Error> for WriteError {
+    fn from(error: remote::Error) -> WriteError {
+        WriteError::Remote(error)
+    }
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> WriteError {
+        WriteError::Local(Arc::new(error))
+    }
+}
+
+impl From<ReadError> for WriteError {
+    fn from(error: ReadError) -> WriteError {
+        match error {
+            ReadError::WouldBlock => WriteError::WouldBlock,
+            ReadError::Remote(error) => WriteError::Remote(error),
+        }
+    }
+}
+
+/// What all writers of a mount share.
+#[derive(Debug)]
+struct Shared {
+    remote: Arc<Remote>,
+    staging: Arc<dyn Staging>,
+    workers: Workers,
+    /// The longest time without progress.
+    bound: Duration,
+    /// The server did not take APPE, or did not append: whole files are sent.
+    appends_not: AtomicBool,
+    /// Attributes that the server cannot set are no error.
+    quiet: bool,
+}
+
+impl Shared {
+    fn appends(&self) -> bool {
+        !self.appends_not.load(Ordering::Relaxed)
+    }
+}
+
+/// The writers of a mount.
+#[derive(Clone, Debug)]
+pub struct Writers(Arc<Shared>);
+
+impl Writers {
+    /// Writers that stage in `staging`. `bound` is how long an upload is tried without any progress. With
+    /// `quiet`, a mode or time that the server cannot set is no error.
+    pub fn new(remote: Arc<Remote>, staging: Arc<dyn Staging>, bound: Duration, quiet: bool) -> Writers {
+        let workers = Workers::new("store", STREAMS, STREAMS_WAITING);
+        let appends_not = AtomicBool::new(false);
+        Writers(Arc::new(Shared { remote, staging, workers, bound, appends_not, quiet }))
+    }
+
+    /// A file that is empty from now on, whatever the server has of that name. `mode` is what a new one gets.
+    ///
+    /// # Errors
+    /// The local disk.
+    pub fn create(&self, path: RemotePath, mode: Option<u16>) -> Result<Arc<WriteFile>, WriteError> {
+        let staged = Staged::empty(self.0.staging.create(&path)?);
+        Ok(Arc::new(WriteFile::new(self.0.clone(), path, staged, None, mode)))
+    }
+
+    /// A file that is about to be changed; `base` reads what the server has, `modified` is its time.
+    ///
+    /// # Errors
+    /// The local disk.
+    pub fn edit(
+        &self,
+        path: RemotePath,
+        base: Arc<dyn OpenFile>,
+        modified: Option<Modified>,
+    ) -> Result<Arc<WriteFile>, WriteError> {
+        let staged = Staged::unchanged(self.0.staging.create(&path)?, base.size());
+        Ok(Arc::new(WriteFile::new(self.0.clone(), path, staged, Some((base, modified)), None)))
+    }
+}

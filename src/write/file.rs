@@ -1,0 +1,434 @@
+//! One file that is being changed, shared by all of its handles.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::deadline::Deadline;
+use crate::ftp::list::RemoteEntry;
+use crate::ftp::time::{Modified, Precision};
+use crate::read::{OpenFile, Patience};
+use crate::remote::{Error, Kind, RemotePath};
+use crate::write::staged::{Errand, Origin, Staged};
+use crate::write::{Shared, WriteError, upload};
+
+/// What is written in order is sent while it is written, once it is this much, in bytes.
+const STREAM_FROM: u64 = 512 * 1024;
+
+/// A program that writes faster than the link waits when this much is unsent, so that close() need not wait
+/// for long, in bytes.
+const LAG: u64 = 8 * 1024 * 1024;
+
+/// A file that is being changed.
+///
+/// 1. What was written is read back, by every handle, from the moment that the write returned.
+/// 2. [`WriteFile::flush`] returns success only when the server has confirmed everything that was written
+///    before the call.
+/// 3. One upload runs at a time. It never runs under the lock.
+#[derive(Debug)]
+pub struct WriteFile {
+    pub(super) shared: Arc<Shared>,
+    pub(super) state: Mutex<State>,
+    /// Something in the state changed.
+    pub(super) changed: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) path: RemotePath,
+    pub(super) staged: Staged,
+    /// Reads the bytes that only the server has.
+    pub(super) base: Option<Arc<dyn OpenFile>>,
+    /// The time of the server's file when we last knew what is in it.
+    pub(super) known: Option<Modified>,
+    pub(super) attributes: Attributes,
+    /// An upload runs.
+    pub(super) busy: bool,
+    /// The upload that runs goes on with what is written meanwhile.
+    pub(super) stream: Option<Stream>,
+    /// Streaming would be for nothing: the file is not written in order.
+    pub(super) unsteady: bool,
+    /// The file has been removed: nothing is to be sent.
+    pub(super) discarded: bool,
+    /// Why the server takes no more of this file; writing on would be in vain.
+    pub(super) refusal: Option<Error>,
+    /// News of the server's file that nobody has taken yet.
+    pub(super) news: Option<RemoteEntry>,
+}
+
+/// Attributes of a file that is being changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Size in bytes.
+    pub size: u64,
+    /// Last modification: the last write, or what a program has set since.
+    pub modified: Option<Modified>,
+    /// Permission bits that the file shall have; `None`: as they are.
+    pub mode: Option<u16>,
+    /// Whether the server lacks bytes.
+    pub is_unsent: bool,
+    /// A program has set the time, and the server does not know it yet.
+    pub(super) time_is_set: bool,
+    /// The server does not know the mode yet.
+    pub(super) mode_is_wanted: bool,
+    /// A program has set it, and waits to hear if it cannot be.
+    pub(super) mode_is_set: bool,
+}
+
+/// An upload that follows the writer.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// The next byte that it takes.
+    pub(super) next: u64,
+    /// It shall end at the end of the file.
+    pub(super) finish: bool,
+    /// Somebody else needs its connection.
+    pub(super) revoked: bool,
+}
+
+/// The current time as servers can keep it: they know whole seconds only.
+pub(crate) fn now() -> Modified {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Modified { seconds, nanos: 0, precision: Precision::Second }
+}
+
+impl WriteFile {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        path: RemotePath,
+        staged: Staged,
+        base: Option<(Arc<dyn OpenFile>, Option<Modified>)>,
+        mode: Option<u16>,
+    ) -> WriteFile {
+        let (base, modified) = match base {
+            Some((base, modified)) => (Some(base), modified),
+            None => (None, Some(now())),
+        };
+        let known = modified.filter(|_| base.is_some());
+        let size = staged.size();
+        let attributes = Attributes {
+            size,
+            modified,
+            mode,
+            is_unsent: base.is_none(),
+            time_is_set: false,
+            mode_is_wanted: mode.is_some(),
+            mode_is_set: false,
+        };
+        let state = State {
+            path,
+            staged,
+            base,
+            known,
+            attributes,
+            busy: false,
+            stream: None,
+            unsteady: false,
+            discarded: false,
+            refusal: None,
+            news: None,
+        };
+        WriteFile { shared, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// What stat(2) shall show.
+    pub fn attributes(&self) -> Attributes {
+        let state = self.state.lock();
+        let is_unsent = state.staged.errand() != Errand::Nothing;
+        Attributes { size: state.staged.size(), is_unsent, ..state.attributes }
+    }
+
+    /// Whether the server lacks bytes or attributes.
+    pub fn is_dirty(&self) -> bool {
+        self.state.lock().is_dirty()
+    }
+
+    /// Whether all bytes are here: the server's file is not needed any more.
+    pub fn is_whole(&self) -> bool {
+        self.state.lock().staged.missing(0, 1).is_none()
+    }
+
+    /// Takes the news of an upload that was confirmed: the entry that the server has now.
+    pub fn take_news(&self) -> Option<RemoteEntry> {
+        self.state.lock().news.take()
+    }
+
+    /// The file has another name now.
+    pub fn moved(&self, path: RemotePath) {
+        let mut state = self.state.lock();
+        state.path = path.clone();
+        let base = state.base.clone();
+        drop(state);
+        if let Some(base) = base {
+            base.moved(path);
+        }
+    }
+
+    /// Bytes that only the server has are read by `base` from now on: another version, made by our upload.
+    pub fn rebase(&self, base: Arc<dyn OpenFile>) {
+        let mut state = self.state.lock();
+        let outdated = state.base.replace(base);
+        drop(state);
+        if let Some(outdated) = outdated {
+            outdated.close();
+        }
+    }
+
+    /// The file is removed: nothing more is sent. Waits until an upload that runs has noticed.
+    ///
+    /// # Errors
+    /// [`Kind::DeadlinePassed`].
+    pub fn discard(&self, deadline: Deadline) -> Result<(), WriteError> {
+        let mut state = self.state.lock();
+        state.discarded = true;
+        self.changed.notify_all();
+        while state.busy {
+            if self.changed.wait_until(&mut state, deadline.instant()).timed_out() {
+                let cause = "an upload of it did not end in time";
+                return Err(self.error(&state, Kind::DeadlinePassed, "remove", cause).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `discard` back: the file could not be removed.
+    pub fn keep(&self) {
+        self.state.lock().discarded = false;
+    }
+
+    /// Nobody has the file open any more and it is clean, or given up.
+    pub fn close(&self) {
+        let base = self.state.lock().base.take();
+        if let Some(base) = base {
+            base.close();
+        }
+    }
+
+    /// Reads `len` bytes at `offset`, fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// [`WriteError`]; of bytes that only the server has, as [`OpenFile::read`].
+    pub fn read(&self, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, WriteError> {
+        let mut out: Vec<u8> = Vec::new();
+        loop {
+            let at = offset.saturating_add(out.len() as u64);
+            let state = self.state.lock();
+            let end = offset.saturating_add(len as u64).min(state.staged.size());
+            if at >= end {
+                return Ok(out);
+            }
+            let (origin, to) = state.staged.origin(at, end);
+            let stage = state.staged.stage().clone();
+            let base = state.base.clone();
+            drop(state);
+            let count = usize::try_from(to - at).unwrap_or(usize::MAX).min(len);
+            match (origin, base) {
+                (Origin::Server, Some(base)) => {
+                    let bytes = base.read(at, count, patience)?;
+                    if bytes.is_empty() {
+                        return Err(self.lost(at));
+                    }
+                    out.extend_from_slice(&bytes);
+                }
+                (Origin::Server, None) => return Err(self.lost(at)),
+                (Origin::Stage, _) => {
+                    let from = out.len();
+                    out.resize(from + count, 0);
+                    stage.read_at(&mut out[from..], at)?;
+                }
+            }
+        }
+    }
+
+    fn lost(&self, at: u64) -> WriteError {
+        let state = self.state.lock();
+        let cause = format!("the server no longer has the byte at {at}");
+        self.error(&state, Kind::Changed, "read", cause).into()
+    }
+
+    /// Takes bytes at `offset`, at the end of the file without one; returns where they begin. A writer that
+    /// is far ahead of its upload waits, but not for an upload that makes no progress.
+    ///
+    /// # Errors
+    /// The local disk; the server's refusal, where it has already said that it takes no more of the file.
+    pub fn write(
+        self: &Arc<Self>,
+        offset: Option<u64>,
+        bytes: &[u8],
+        patience: Patience,
+    ) -> Result<u64, WriteError> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(refusal) = state.refusal.clone() {
+                return Err(refusal.into());
+            }
+            if !state.is_far_ahead() {
+                break;
+            }
+            let Patience::Until(deadline) = patience else { return Err(WriteError::WouldBlock) };
+            if self.changed.wait_until(&mut state, deadline.instant()).timed_out() {
+                break;
+            }
+        }
+        let at = offset.unwrap_or(state.staged.size());
+        state.staged.write(at, bytes)?;
+        state.note_change();
+        self.go_on(state);
+        Ok(at)
+    }
+
+    /// Cuts off, or adds zeros.
+    ///
+    /// # Errors
+    /// The local disk.
+    pub fn truncate(self: &Arc<Self>, size: u64) -> Result<(), WriteError> {
+        let mut state = self.state.lock();
+        state.staged.truncate(size)?;
+        state.note_change();
+        self.go_on(state);
+        Ok(())
+    }
+
+    /// Sets what a program wants the file to have; it is told to the server at the next flush.
+    pub fn set(&self, mode: Option<u16>, modified: Option<Modified>) {
+        let mut state = self.state.lock();
+        let attributes = &mut state.attributes;
+        if mode.is_some() {
+            attributes.mode = mode;
+            (attributes.mode_is_wanted, attributes.mode_is_set) = (true, true);
+        }
+        if modified.is_some() {
+            (attributes.modified, attributes.time_is_set) = (modified, true);
+        }
+    }
+
+    /// Tells the stream, or begins one where the file is written in order.
+    fn go_on(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.stream.is_some() {
+            self.changed.notify_all();
+            return;
+        }
+        let Some(next) = state.streams_from(self.shared.appends()) else { return };
+        state.stream = Some(Stream { next, finish: false, revoked: false });
+        state.busy = true;
+        drop(state);
+        let file = self.clone();
+        if self.shared.workers.submit(move || drop(upload::run(&file))).is_err() {
+            let mut state = self.state.lock();
+            state.stream = None;
+            state.busy = false;
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Uploads what the server lacks and waits for its confirmation. The bound counts from the last progress,
+    /// since a large file takes as long as it takes.
+    ///
+    /// # Errors
+    /// What the upload met; the bytes stay staged and the next flush tries again.
+    pub fn flush(self: &Arc<Self>) -> Result<(), WriteError> {
+        let mut state = self.state.lock();
+        loop {
+            if state.busy {
+                if let Some(stream) = &mut state.stream {
+                    stream.finish = true;
+                    self.changed.notify_all();
+                }
+                // An upload has bounds of its own.
+                self.changed.wait(&mut state);
+                continue;
+            }
+            if state.discarded || !state.is_dirty() {
+                return Ok(());
+            }
+            state.busy = true;
+            state.refusal = None;
+            drop(state);
+            return upload::run(self).map_err(WriteError::Remote);
+        }
+    }
+
+    pub(super) fn error(
+        &self,
+        state: &State,
+        kind: Kind,
+        verb: &'static str,
+        cause: impl std::fmt::Display,
+    ) -> Error {
+        self.shared.remote.error(kind, verb, &state.path, cause)
+    }
+}
+
+impl State {
+    fn is_dirty(&self) -> bool {
+        self.staged.errand() != Errand::Nothing
+            || self.attributes.time_is_set
+            || self.attributes.mode_is_set
+    }
+
+    fn note_change(&mut self) {
+        self.attributes.modified = Some(now());
+        self.attributes.time_is_set = false;
+    }
+
+    fn is_far_ahead(&self) -> bool {
+        let sent = self.stream.as_ref().filter(|stream| !stream.finish).map(|stream| stream.next);
+        sent.is_some_and(|next| self.staged.size().saturating_sub(next) > LAG)
+    }
+
+    /// Where a stream would begin, if one is worth while.
+    fn streams_from(&self, appends: bool) -> Option<u64> {
+        if self.busy || self.unsteady || self.discarded {
+            return None;
+        }
+        let from = match self.staged.errand() {
+            Errand::Whole if self.staged.missing(0, 1).is_none() => 0,
+            Errand::Tail(from) if appends => from,
+            _ => return None,
+        };
+        let (_, end) = self.staged.origin(from, u64::MAX);
+        (end == self.staged.size() && end.saturating_sub(from) >= STREAM_FROM).then_some(from)
+    }
+}
+
+/// Marks that the upload has ended, whatever ended it.
+#[derive(Debug)]
+pub(super) struct Busy<'a>(pub(super) &'a WriteFile);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.busy = false;
+        state.stream = None;
+        // Only a panic can have left it.
+        if std::thread::panicking() {
+            state.staged.broke(0);
+        }
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+/// A bound that counts from the last progress.
+#[derive(Debug)]
+pub(super) struct Bound {
+    length: Duration,
+    since: Instant,
+}
+
+impl Bound {
+    pub(super) fn new(length: Duration) -> Bound {
+        Bound { length, since: Instant::now() }
+    }
+
+    pub(super) fn progress(&mut self) {
+        self.since = Instant::now();
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::after(self.length.saturating_sub(self.since.elapsed()))
+    }
+}

@@ -1,0 +1,565 @@
+//! One upload: from what the server lacks to its confirmation, over as many attempts as it takes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::cache::{FileId, FileVersion};
+use crate::deadline::Deadline;
+use crate::ftp::change::{Granted, Wishes};
+use crate::ftp::error::Error as FtpError;
+use crate::ftp::list::{EntryKind, RemoteEntry};
+use crate::ftp::query::Facts;
+use crate::ftp::session::Session;
+use crate::ftp::upload::{StoreAt, Upload};
+use crate::read::{Patience, ReadError};
+use crate::remote::{Error, Kind, Lane, Remote, RemotePath, Revoke};
+use crate::write::file::{Bound, Busy, State, WriteFile};
+use crate::write::staged::Errand;
+
+/// Taken from the stage at once, in bytes.
+const CHUNK: usize = 256 * 1024;
+/// Fetched from the server at once, in bytes.
+const FETCH: u64 = 1024 * 1024;
+/// A broken upload of no more than this is done again without a look at what came of it, in bytes.
+const SMALL: u64 = 128 * 1024;
+/// How long a busy upload holds a connection that others wait for.
+const TURN: Duration = Duration::from_millis(500);
+/// A stream that gets nothing to send for this long ends its transfer: servers give up one that stands still.
+const STANDSTILL: Duration = Duration::from_secs(20);
+/// Bound for stopping a transfer.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// How one attempt ended.
+enum End {
+    /// The server has confirmed everything.
+    Confirmed,
+    /// Another step is needed; this one got further.
+    Again,
+    /// Nothing is to be done any more, or later: the file was removed, or changed behind the stream.
+    Over,
+    /// It broke, or was refused.
+    Broken(FtpError),
+    /// Another attempt would change nothing.
+    Failed(Error),
+}
+
+impl From<FtpError> for End {
+    fn from(error: FtpError) -> End {
+        End::Broken(error)
+    }
+}
+
+/// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense.
+pub(super) fn run(file: &Arc<WriteFile>) -> Result<(), Error> {
+    let _busy = Busy(file);
+    let result = deliver(file);
+    if let Err(error) = &result {
+        let mut state = file.state.lock();
+        let unheard = state.stream.as_ref().is_some_and(|stream| !stream.finish);
+        if unheard && is_final(error.kind()) {
+            state.refusal = Some(error.clone());
+        }
+        state.unsteady = true;
+        log::debug!("upload of {} failed: {error}", state.path);
+    }
+    result
+}
+
+/// Whether the server itself said no, so that more bytes would be in vain.
+fn is_final(kind: Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Failed | Kind::Unreachable | Kind::DeadlinePassed | Kind::Garbled | Kind::LoginFailed
+    )
+}
+
+fn deliver(file: &Arc<WriteFile>) -> Result<(), Error> {
+    let remote = &file.shared.remote;
+    let mut bound = Bound::new(file.shared.bound);
+    let mut attempt = 1;
+    loop {
+        complete(file, &mut bound)?;
+        let path = file.state.lock().path.clone();
+        let mut lease = remote.lease("write", &path, Lane::Data, bound.deadline())?;
+        let fresh = lease.is_fresh();
+        let end = match lease.session() {
+            Some(session) => step(file, session, &path, &mut bound),
+            None => End::Broken(FtpError::Closed(None)),
+        };
+        drop(lease);
+        let error = match end {
+            End::Confirmed | End::Over => return Ok(()),
+            End::Again => {
+                attempt = 1;
+                continue;
+            }
+            End::Failed(error) => return Err(error),
+            End::Broken(error) => error,
+        };
+        let deadline = bound.deadline();
+        let was_moved = file.state.lock().path != path;
+        match Remote::pause_before_next(attempt, fresh, &error) {
+            // It may have failed because its directory has got another name meanwhile.
+            None if was_moved && !deadline.passed() => {}
+            Some(pause) if !deadline.passed() && !is_full(&error) => remote.pool().pause(pause, deadline),
+            _ => {
+                let deadline = Deadline::after(file.shared.bound);
+                return Err(remote.explain_write(&path, &error, deadline));
+            }
+        }
+        attempt += 1;
+    }
+}
+
+/// Whether the server has no room: its disk is not free a moment later (RFC 959 s.4.2.1: 452, 552).
+fn is_full(error: &FtpError) -> bool {
+    error.refusal().is_some_and(|reply| matches!(reply.code(), 452 | 552))
+}
+
+/// Fetches what only the server has, where the whole file must be sent.
+fn complete(file: &WriteFile, bound: &mut Bound) -> Result<(), Error> {
+    loop {
+        let state = file.state.lock();
+        if state.discarded || state.staged.errand() != Errand::Whole {
+            return Ok(());
+        }
+        let Some(gap) = state.staged.missing(0, FETCH) else { return Ok(()) };
+        let base = state.base.clone();
+        let lost = || file.error(&state, Kind::Changed, "write", "the server no longer has the rest of the file");
+        let Some(base) = base else { return Err(lost()) };
+        drop(state);
+        let len = usize::try_from(gap.end - gap.start).unwrap_or(CHUNK);
+        let bytes = base.read(gap.start, len, Patience::Until(bound.deadline())).map_err(|e| match e {
+            ReadError::Remote(error) => error,
+            ReadError::WouldBlock => {
+                file.error(&file.state.lock(), Kind::Failed, "write", "the rest of the file did not come")
+            }
+        })?;
+        let mut state = file.state.lock();
+        if bytes.is_empty() {
+            return Err(file.error(&state, Kind::Changed, "write", "the server's file has become shorter"));
+        }
+        let filled = state.staged.fill(gap.start, &bytes);
+        filled.map_err(|e| local(file, &state, &e))?;
+        drop(state);
+        bound.progress();
+    }
+}
+
+fn local(file: &WriteFile, state: &State, error: &io::Error) -> Error {
+    let kind = if error.raw_os_error() == Some(libc::ENOSPC) { Kind::NoSpace } else { Kind::Failed };
+    file.error(state, kind, "write", format!("the local disk with the staged bytes: {error}"))
+}
+
+/// What one attempt starts from.
+struct Start {
+    from: u64,
+    /// Where it ends, unless it follows the writer.
+    to: Option<u64>,
+    /// It sends or sets something beyond the bytes.
+    wishes: Wishes,
+}
+
+/// One step over one connection.
+fn step(file: &Arc<WriteFile>, session: &mut Session, path: &RemotePath, bound: &mut Bound) -> End {
+    if let Err(end) = look(file, session, path, bound) {
+        return end;
+    }
+    let start = {
+        let state = file.state.lock();
+        if state.discarded {
+            return End::Over;
+        }
+        let sends = state.staged.errand() != Errand::Nothing;
+        let attributes = &state.attributes;
+        let wishes = Wishes {
+            mode: attributes.mode.filter(|_| attributes.mode_is_wanted),
+            modified: attributes.modified.filter(|_| sends || attributes.time_is_set),
+        };
+        let to = state.stream.is_none().then(|| state.staged.size());
+        match state.staged.errand() {
+            Errand::Nothing => None,
+            Errand::Tail(from) => Some(Start { from, to, wishes }),
+            // Somebody has changed the file since the look.
+            Errand::Rest { .. } => return End::Again,
+            Errand::Whole if state.staged.missing(0, 1).is_some() => return End::Again,
+            Errand::Whole => Some(Start { from: 0, to, wishes }),
+        }
+        .map_or((wishes, None), |start| (start.wishes, Some(start)))
+    };
+    let (wishes, start) = start;
+    let from = start.as_ref().map(|start| start.from);
+    let sent = match &start {
+        Some(start) => match send(file, session, path, start, bound) {
+            Ok(Sent::All(sent)) => sent,
+            Ok(Sent::Part(sent)) => return pause(file, session, path, (start.from, sent), bound),
+            Err(end) => return end,
+        },
+        None => file.state.lock().staged.size(),
+    };
+    confirm(file, session, path, (from, sent), &wishes, bound)
+}
+
+/// Finds out where a tail may begin: what the server has must be what we think it has.
+fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Bound) -> Result<(), End> {
+    let (errand, known, whole) = {
+        let mut state = file.state.lock();
+        let whole = state.staged.missing(0, 1).is_none();
+        let small = state.staged.size() <= SMALL && whole;
+        if !file.shared.appends() || (small && matches!(state.staged.errand(), Errand::Rest { .. })) {
+            state.staged.distrust();
+        }
+        (state.staged.errand(), state.known, whole)
+    };
+    let length = match errand {
+        Errand::Nothing | Errand::Whole => return Ok(()),
+        Errand::Rest { .. } => {
+            let length = session.size(path.as_bytes(), bound.deadline())?;
+            file.state.lock().staged.looked(length);
+            return Ok(());
+        }
+        Errand::Tail(length) => length,
+    };
+    let told = match session.facts(path.as_bytes(), bound.deadline()) {
+        Ok(Facts::Whole(entry)) if entry.kind == EntryKind::File => entry.size.map(|s| (s, entry.modified)),
+        Ok(Facts::File { size, modified }) => Some((size, modified)),
+        Ok(_) => session.size(path.as_bytes(), bound.deadline())?.map(|size| (size, None)),
+        Err(FtpError::Refused { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let version = FileVersion::new(FileId(0), length, known, None);
+    let same = told.is_some_and(|(size, modified)| {
+        version.same_file_as(&RemoteEntry { modified, ..plain(Some(size)) })
+    });
+    if same {
+        return Ok(());
+    }
+    let mut state = file.state.lock();
+    if !whole {
+        let cause = "somebody else has changed it on the server since it was opened";
+        return Err(End::Failed(file.error(&state, Kind::Changed, "append to", cause)));
+    }
+    state.staged.distrust();
+    Ok(())
+}
+
+/// How far the bytes went.
+enum Sent {
+    /// To the end of the file, which is at this place.
+    All(u64),
+    /// To this place; the connection is needed elsewhere.
+    Part(u64),
+}
+
+/// Sends the bytes and reads the final reply.
+fn send(
+    file: &Arc<WriteFile>,
+    session: &mut Session,
+    path: &RemotePath,
+    start: &Start,
+    bound: &mut Bound,
+) -> Result<Sent, End> {
+    let at = if start.from == 0 { StoreAt::Start } else { StoreAt::End };
+    let mut upload = match session.store(path.as_bytes(), at, bound.deadline()) {
+        Ok(upload) => upload,
+        Err(error) => {
+            let mut state = file.state.lock();
+            let refused = matches!(error, FtpError::Refused { .. });
+            if refused && at == StoreAt::End && !is_full(&error) {
+                file.shared.appends_not.store(true, Ordering::Relaxed);
+                log::info!("the server does not append ({error}); whole files are sent");
+                return Err(End::Again);
+            }
+            if !refused && at == StoreAt::Start {
+                // It may have been emptied.
+                state.staged.distrust();
+            }
+            return Err(error.into());
+        }
+    };
+    bound.progress();
+    file.state.lock().staged.begin(start.from);
+    match pump(file, &mut upload, start, bound) {
+        Pumped::End { at, all } => {
+            let finished = upload.finish(bound.deadline());
+            bound.progress();
+            if let Err(error) = finished {
+                file.state.lock().staged.broke(start.from);
+                return Err(error.into());
+            }
+            Ok(if all { Sent::All(at) } else { Sent::Part(at) })
+        }
+        Pumped::Stopped => {
+            let _ = upload.abandon(Deadline::after(SETTLE));
+            let mut state = file.state.lock();
+            state.staged.broke(start.from);
+            state.staged.distrust();
+            state.unsteady = true;
+            Err(End::Over)
+        }
+        Pumped::Broken(error) => {
+            // The reply tells why, if there is one.
+            let error = match upload.finish(Deadline::after(SETTLE)) {
+                Err(refusal @ FtpError::Refused { .. }) => refusal,
+                _ => error,
+            };
+            file.state.lock().staged.broke(start.from);
+            Err(error.into())
+        }
+        Pumped::Local(error) => {
+            let _ = upload.abandon(Deadline::after(SETTLE));
+            let mut state = file.state.lock();
+            state.staged.broke(start.from);
+            Err(End::Failed(local(file, &state, &error)))
+        }
+    }
+}
+
+/// How the bytes ran out.
+enum Pumped {
+    /// Sent up to `at`, which is the end of the file where `all`.
+    End { at: u64, all: bool },
+    /// They are not wanted any more, or changed behind the stream.
+    Stopped,
+    Broken(FtpError),
+    Local(io::Error),
+}
+
+/// What to do next.
+enum Next {
+    Chunk(usize),
+    End { all: bool },
+    Stop,
+}
+
+/// Moves bytes from the stage to the server.
+fn pump(file: &Arc<WriteFile>, upload: &mut Upload<'_>, start: &Start, bound: &mut Bound) -> Pumped {
+    let mut at = start.from;
+    let mut chunk = vec![0; CHUNK];
+    let began = Instant::now();
+    loop {
+        let (next, stage) = {
+            let (next, mut state) = next(file, start, at, began);
+            if let Next::Chunk(len) = next {
+                // Before they are read: what changes from now on has changed behind us.
+                state.staged.take(at + len as u64);
+                if let Some(stream) = &mut state.stream {
+                    stream.next = at + len as u64;
+                }
+            }
+            (next, state.staged.stage().clone())
+        };
+        let len = match next {
+            Next::Chunk(len) => len,
+            Next::End { all } => return Pumped::End { at, all },
+            Next::Stop => return Pumped::Stopped,
+        };
+        if let Err(error) = stage.read_at(&mut chunk[..len], at) {
+            return Pumped::Local(error);
+        }
+        if let Err(error) = upload.write(&chunk[..len], bound.deadline()) {
+            return Pumped::Broken(error);
+        }
+        file.shared.remote.pool().heard();
+        at += len as u64;
+        bound.progress();
+        // A writer may wait for it.
+        file.changed.notify_all();
+    }
+}
+
+/// Decides what the upload does at `at`; a stream that has nothing to send waits here.
+fn next<'a>(
+    file: &'a Arc<WriteFile>,
+    start: &Start,
+    at: u64,
+    began: Instant,
+) -> (Next, parking_lot::MutexGuard<'a, State>) {
+    let pool = file.shared.remote.pool();
+    let still = Deadline::after(STANDSTILL);
+    let mut parked = None;
+    loop {
+        let mut state = file.state.lock();
+        if state.discarded || (state.stream.is_some() && state.staged.is_overtaken()) {
+            return (Next::Stop, state);
+        }
+        let size = state.staged.size();
+        let end = start.to.unwrap_or(size).min(size);
+        let appends = file.shared.appends();
+        if at < end {
+            let yields = appends && at > start.from && began.elapsed() > TURN && pool.is_wanted();
+            if yields {
+                return (Next::End { all: false }, state);
+            }
+            let left = usize::try_from(end - at).unwrap_or(CHUNK);
+            return (Next::Chunk(left.min(CHUNK)), state);
+        }
+        let Some(stream) = state.stream.as_mut().filter(|stream| !stream.finish) else {
+            return (Next::End { all: true }, state);
+        };
+        if stream.revoked || still.passed() {
+            stream.revoked = false;
+            return (if appends { Next::End { all: false } } else { Next::Stop }, state);
+        }
+        if parked.is_none() {
+            // Parking takes the pool's lock, so not under ours.
+            drop(state);
+            parked = Some(pool.park(revoke(file)));
+            continue;
+        }
+        file.changed.wait_until(&mut state, still.instant());
+    }
+}
+
+/// What the pool calls when the connection is wanted.
+fn revoke(file: &Arc<WriteFile>) -> Revoke {
+    let file = Arc::downgrade(file);
+    Arc::new(move || {
+        let Some(file) = file.upgrade() else { return };
+        if let Some(stream) = &mut file.state.lock().stream {
+            stream.revoked = true;
+        }
+        file.changed.notify_all();
+    })
+}
+
+/// After a part: makes sure that the server has it, so that the rest can follow later.
+fn pause(
+    file: &WriteFile,
+    session: &mut Session,
+    path: &RemotePath,
+    (from, sent): (u64, u64),
+    bound: &Bound,
+) -> End {
+    let length = session.size(path.as_bytes(), bound.deadline());
+    let mut state = file.state.lock();
+    state.staged.broke(from);
+    match length {
+        Ok(length) => state.staged.looked(length.filter(|&length| length == sent)),
+        Err(error) => return error.into(),
+    }
+    state.known = None;
+    match &state.stream {
+        // The writer has paused: a later stream goes on.
+        Some(stream) if !stream.finish && state.staged.size() == sent => End::Over,
+        _ => End::Again,
+    }
+}
+
+/// Sets the attributes and sees whether the server has as many bytes as were sent.
+fn confirm(
+    file: &WriteFile,
+    session: &mut Session,
+    path: &RemotePath,
+    (from, sent): (Option<u64>, u64),
+    wishes: &Wishes,
+    bound: &Bound,
+) -> End {
+    let broke = || {
+        if let Some(from) = from {
+            file.state.lock().staged.broke(from);
+        }
+    };
+    let settled = match session.settle(path.as_bytes(), wishes, bound.deadline()) {
+        Ok(settled) => settled,
+        Err(error) => {
+            broke();
+            return error.into();
+        }
+    };
+    let mut entry = match settled.facts {
+        Ok(Facts::Whole(entry)) if entry.kind == EntryKind::File => entry,
+        Ok(Facts::File { size, modified }) => RemoteEntry { modified, ..plain(Some(size)) },
+        // The target of a link, or a server that tells nothing here: SIZE speaks of the file itself.
+        Ok(_) | Err(_) => match session.size(path.as_bytes(), bound.deadline()) {
+            Ok(size) => plain(size),
+            Err(error) => {
+                broke();
+                return error.into();
+            }
+        },
+    };
+    if entry.size.is_some_and(|size| size != sent) {
+        broke();
+        let text = format!("the server has {} of {sent} bytes", entry.size.unwrap_or_default());
+        let source = Arc::new(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        return End::Broken(FtpError::Io { doing: "uploading", source });
+    }
+    entry.name = path.file_name().into();
+    entry.size = Some(sent);
+    if let Granted::Yes = settled.mode {
+        entry.mode = wishes.mode.or(entry.mode);
+    }
+    if let Granted::Yes = settled.modified {
+        entry.modified = entry.modified.or(wishes.modified);
+    }
+    let mut state = file.state.lock();
+    if from.is_some() {
+        state.staged.sent();
+    }
+    let failed = state.settled(&entry, wishes, settled.mode, settled.modified);
+    drop(state);
+    match failed.filter(|_| !file.shared.quiet) {
+        None => End::Confirmed,
+        Some(Granted::Refused(error)) => {
+            let deadline = Deadline::after(file.shared.bound);
+            End::Failed(file.shared.remote.explain_write(path, &error, deadline))
+        }
+        Some(_) => {
+            let cause = "the server has no command for it (-o quiet ignores that)";
+            End::Failed(file.shared.remote.error(Kind::Unsupported, "set mode or time of", path, cause))
+        }
+    }
+}
+
+fn plain(size: Option<u64>) -> RemoteEntry {
+    RemoteEntry {
+        name: (*b".").into(),
+        kind: EntryKind::File,
+        size,
+        modified: None,
+        mode: None,
+        link_target: None,
+        unique: None,
+    }
+}
+
+impl State {
+    /// The server has confirmed the file as `entry`. Returns what a program that has set an attribute must hear
+    /// of; it hears it once.
+    fn settled(
+        &mut self,
+        entry: &RemoteEntry,
+        wishes: &Wishes,
+        mode: Granted,
+        modified: Granted,
+    ) -> Option<Granted> {
+        let failed = |granted: Granted, was_set: bool| match granted {
+            Granted::NotAsked | Granted::Yes => None,
+            granted => was_set.then_some(granted),
+        };
+        let is_same = self.staged.errand() == Errand::Nothing;
+        let attributes = &mut self.attributes;
+        let mut disappointment = None;
+        if wishes.mode.is_some() && attributes.mode == wishes.mode {
+            disappointment = failed(mode, attributes.mode_is_set);
+            attributes.mode = entry.mode;
+            (attributes.mode_is_wanted, attributes.mode_is_set) = (false, false);
+        }
+        let set_since = attributes.time_is_set && attributes.modified != wishes.modified;
+        if !set_since {
+            disappointment = disappointment.or(failed(modified, attributes.time_is_set));
+            attributes.time_is_set = false;
+            if is_same {
+                // What the server keeps is what is true from now on.
+                attributes.modified = entry.modified.or(attributes.modified);
+            }
+        }
+        self.unsteady = false;
+        self.known = entry.modified;
+        self.news = Some(entry.clone());
+        disappointment
+    }
+}
