@@ -123,13 +123,12 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     let blocks = Arc::new(BlockCache::new(cache_size));
     let directories = Arc::new(DirectoryCache::new(remote.clone(), plan.caches.listing, LISTINGS));
     let readers = Readers::new(remote.clone(), blocks.clone(), cache_size, plan.operation_timeout);
-    let config =
-        vfs::Config {
-            ownership: plan.ownership,
-            links: plan.links,
-            attr_timeout: plan.caches.attributes,
-            operation_timeout: plan.operation_timeout,
-        };
+    let config = vfs::Config {
+        ownership: plan.ownership,
+        links: plan.links,
+        attr_timeout: plan.caches.attributes,
+        operation_timeout: plan.operation_timeout,
+    };
     let changes = if plan.read_only { None } else { Some(changes(plan, remote)?) };
     let (fs, news) = FileSystem::new(directories.clone(), blocks.clone(), Arc::new(readers), changes, config);
     let fs = Arc::new(fs);

@@ -437,7 +437,13 @@ impl Filesystem for Adapter {
             move |fs, patience| fs.create(parent, &name, mode, flags, patience),
             |reply, (attr, opened)| {
                 let flags = convert::file_flags(&opened);
-                reply.created(&attr.ttl, &convert::attr(&attr.value), GENERATION, FileHandle(opened.handle), flags);
+                reply.created(
+                    &attr.ttl,
+                    &convert::attr(&attr.value),
+                    GENERATION,
+                    FileHandle(opened.handle),
+                    flags,
+                );
             },
         );
     }

@@ -110,9 +110,7 @@ impl FileSystem {
         self.walk(handle, offset, &mut take, |dir, name, entry| {
             // It fails where the name is known to have become another kind since.
             match self.observe(dir.ino, name, entry, dir.learned, 1) {
-                Ok(seen) => {
-                    Numbered { ino: seen.ino, attr: Some(self.attr(&seen)) }
-                }
+                Ok(seen) => Numbered { ino: seen.ino, attr: Some(self.attr(&seen)) },
                 Err(_) => Numbered { ino: UNKNOWN_INO, attr: None },
             }
         })

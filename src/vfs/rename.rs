@@ -140,7 +140,9 @@ impl FileSystem {
             return Err(error);
         }
         let gone = match changes.remote.remove(&away, deadline) {
-            Err(error) if error.kind() == Kind::IsADirectory => changes.remote.remove_directory(&away, deadline),
+            Err(error) if error.kind() == Kind::IsADirectory => {
+                changes.remote.remove_directory(&away, deadline)
+            }
             other => other,
         };
         if let Err(error) = gone {

@@ -79,7 +79,11 @@ impl FileSystem {
             None => {
                 let Place::Entry { dir, name } = self.table.lock().place(ino)? else {
                     // The root is not ours to change.
-                    return if changes.quiet { self.getattr(ino, patience) } else { Err(Error::NotPermitted) };
+                    return if changes.quiet {
+                        self.getattr(ino, patience)
+                    } else {
+                        Err(Error::NotPermitted)
+                    };
                 };
                 let path = dir.join(&name);
                 match changes.remote.set(&path, &wishes, deadline) {
@@ -116,7 +120,8 @@ impl FileSystem {
         let Place::Entry { dir, name } = self.table.lock().place(ino)? else { return Ok(()) };
         let (facts, _) = self.table.lock().facts(ino).ok_or(Error::Stale)?;
         let known = self.directories.cached(&dir, &name, Instant::now()).and_then(|answer| answer.entry);
-        let base = known.map_or_else(|| entry_of(name.as_bytes(), &facts), |entry| RemoteEntry::clone(&entry));
+        let base =
+            known.map_or_else(|| entry_of(name.as_bytes(), &facts), |entry| RemoteEntry::clone(&entry));
         let told = told.filter(|told| told.kind == facts.kind);
         let told_time = told.as_ref().and_then(|told| told.modified);
         let entry = RemoteEntry {

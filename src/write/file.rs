@@ -364,9 +364,7 @@ impl WriteFile {
 
 impl State {
     fn is_dirty(&self) -> bool {
-        self.staged.errand() != Errand::Nothing
-            || self.attributes.time_is_set
-            || self.attributes.mode_is_set
+        self.staged.errand() != Errand::Nothing || self.attributes.time_is_set || self.attributes.mode_is_set
     }
 
     fn note_change(&mut self) {

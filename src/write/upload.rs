@@ -127,7 +127,8 @@ fn complete(file: &WriteFile, bound: &mut Bound) -> Result<(), Error> {
         }
         let Some(gap) = state.staged.missing(0, FETCH) else { return Ok(()) };
         let base = state.base.clone();
-        let lost = || file.error(&state, Kind::Changed, "write", "the server no longer has the rest of the file");
+        let lost =
+            || file.error(&state, Kind::Changed, "write", "the server no longer has the rest of the file");
         let Some(base) = base else { return Err(lost()) };
         drop(state);
         let len = usize::try_from(gap.end - gap.start).unwrap_or(CHUNK);
@@ -230,9 +231,8 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
         Err(error) => return Err(error.into()),
     };
     let version = FileVersion::new(FileId(0), length, known, None);
-    let same = told.is_some_and(|(size, modified)| {
-        version.same_file_as(&RemoteEntry { modified, ..plain(Some(size)) })
-    });
+    let same = told
+        .is_some_and(|(size, modified)| version.same_file_as(&RemoteEntry { modified, ..plain(Some(size)) }));
     if same {
         return Ok(());
     }
@@ -320,7 +320,10 @@ fn send(
 /// How the bytes ran out.
 enum Pumped {
     /// Sent up to `at`, which is the end of the file where `all`.
-    End { at: u64, all: bool },
+    End {
+        at: u64,
+        all: bool,
+    },
     /// They are not wanted any more, or changed behind the stream.
     Stopped,
     Broken(FtpError),

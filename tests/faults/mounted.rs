@@ -4,18 +4,22 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::bounded::{eventually, within};
 use crate::common::mount::Mount;
 use crate::common_ftpd::{Quirks, Server, Tree, Writing};
 
 /// The bound of one operation on a file, told to the mount.
-pub(crate) const OPERATION: Duration = Duration::from_secs(6);
+pub(crate) const OPERATION: Duration = Duration::from_secs(4);
 
 /// No call takes longer: its bound, and what a busy machine adds.
 pub(crate) const CALL: Duration = Duration::from_secs(20);
+
+/// No upload takes longer that breaks again and again: the bound counts from the last byte that arrived.
+const UPLOAD: Duration = Duration::from_secs(60);
 
 /// Until a server that is whole again is believed to be.
 pub(crate) const HEALING: Duration = Duration::from_secs(40);
@@ -26,13 +30,13 @@ const OPTIONS: [&str; 7] = [
     "login_timeout=2",
     "reply_timeout=1",
     "stall_timeout=1",
-    "operation_timeout=6",
+    "operation_timeout=4",
     "attr_timeout=1",
     "cache_timeout=5",
 ];
 
 /// Threads of one table; nearly all of their time is waiting.
-const TOGETHER: usize = 6;
+const TOGETHER: usize = 8;
 
 /// A mount of a server in this process. The mount goes first.
 pub(crate) struct Mounted {
@@ -65,6 +69,20 @@ impl Mounted {
     ) -> T {
         let dir = self.mount.path().to_owned();
         within(CALL, what, move || work(&dir))
+    }
+
+    /// Runs an upload; one that does not end is a timeout, for a table to tell of.
+    pub(crate) fn timed(
+        &self,
+        work: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+    ) -> (io::Result<()>, Duration) {
+        let dir = self.mount.path().to_owned();
+        let (sender, receiver) = channel();
+        let begun = Instant::now();
+        thread::spawn(move || sender.send(work(&dir)));
+        let result = receiver.recv_timeout(UPLOAD);
+        let endless = Err(io::Error::new(io::ErrorKind::TimedOut, "no end"));
+        (result.unwrap_or(endless), begun.elapsed())
     }
 
     /// What the server has under a name of the login directory.
@@ -134,6 +152,7 @@ pub(crate) fn errno<T>(result: &io::Result<T>) -> i32 {
 pub(crate) fn errno_name<T>(result: &io::Result<T>) -> String {
     match errno(result) {
         0 => "0".to_owned(),
+        -1 => "no end".to_owned(),
         number => nix::errno::Errno::from_raw(number).to_string().split(':').next().unwrap_or("?").to_owned(),
     }
 }

@@ -1,9 +1,10 @@
 //! Uploads that are cut at every possible moment: close() tells the truth, and nothing is lost.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::common_ftpd::{FaultAt, FaultEnd, ReplyCut, Tree, UploadFault, Writing, pattern};
-use crate::mounted::{Mounted, append, errno_name, state, store, table};
+use crate::mounted::{Mounted, append, errno, errno_name, state, store, table};
 
 const SIZE: usize = 2_000_000;
 const OLD: usize = 100_000;
@@ -48,6 +49,7 @@ struct Row {
     close: String,
     server: String,
     cuts: usize,
+    took: Duration,
     wrong: Option<String>,
 }
 
@@ -64,7 +66,7 @@ fn attempt(point: &Point) -> Row {
     mounted.break_by(point.writing.clone());
     let deed = point.deed;
     let bytes = new.clone();
-    let closed = mounted.call("open, write, close", move |dir| match deed {
+    let (closed, took) = mounted.timed(move |dir| match deed {
         Deed::Create => store(&dir.join("file"), &bytes),
         Deed::Append => append(&dir.join("file"), &bytes),
     });
@@ -74,8 +76,13 @@ fn attempt(point: &Point) -> Row {
     if closed.is_ok() && server != "complete" {
         wrong.push("close() said 0".to_owned());
     }
+    if errno(&closed) == -1 {
+        wrong.push("no end".to_owned());
+    }
     mounted.heal();
-    if closed.is_ok() {
+    if errno(&closed) == -1 {
+        // Whatever it does, it must not go on for ever.
+    } else if closed.is_ok() {
         match mounted.read("file") {
             Ok(bytes) if bytes == all => {}
             other => wrong.push(format!("read back: {:?}", other.map(|bytes| state(Some(&bytes), &all)))),
@@ -97,16 +104,17 @@ fn attempt(point: &Point) -> Row {
         }
     }
     let wrong = (!wrong.is_empty()).then(|| wrong.join("; "));
-    Row { point: point.what.clone(), close: errno_name(&closed), server, cuts, wrong }
+    Row { point: point.what.clone(), close: errno_name(&closed), server, cuts, took, wrong }
 }
 
 /// Prints the table and its summary, and fails on each row that is wrong.
 fn judge(title: &str, rows: &[Row]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    println!("\n{title}\n{:<52} {:<12} server", "point", "close");
+    println!("\n{title}\n{:<52} {:<12} {:>7}  server", "point", "close", "took");
     for row in rows {
         let mark = row.wrong.as_ref().map(|wrong| format!("   WRONG: {wrong}")).unwrap_or_default();
-        println!("{:<52} {:<12} {}{mark}", row.point, row.close, row.server);
+        let took = row.took.as_secs_f32();
+        println!("{:<52} {:<12} {:>5.1} s  {}{mark}", row.point, row.close, took, row.server);
         let kind = if row.server == "complete" { "complete" } else { "not complete" };
         *counts.entry(format!("close {}, {kind}", row.close)).or_default() += 1;
     }
