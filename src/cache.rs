@@ -6,8 +6,11 @@
 pub mod block;
 pub mod directory;
 mod flight;
+mod known;
 mod listing;
+mod slot;
 mod store;
+mod transit;
 mod version;
 
 pub use block::BlockCache;

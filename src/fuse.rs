@@ -6,7 +6,7 @@
 //!                         `-> worker: ask the server, until the deadline -> reply
 //! ```
 //! So event loops never wait, and what is cached is answered while a thousand reads hang. Reads have
-//! workers of their own: stalled downloads do not stop names and attributes.
+//! workers of their own, and uploads too: stalled transfers do not stop names and attributes.
 
 mod convert;
 pub mod notify;
@@ -26,9 +26,10 @@ use crate::workers::Workers;
 
 use reply::{FailureLog, Refuse};
 
-/// Threads that may wait for file data, and for metadata. Each waiting request of the kernel needs one;
-/// a mount has far fewer connections than this.
+/// Threads that may wait for file data, for uploads and changes that take as long, and for other metadata.
+/// Each waiting request of the kernel needs one; a mount has far fewer connections than this.
 const DATA_THREADS: usize = 64;
+const CHANGE_THREADS: usize = 64;
 const METADATA_THREADS: usize = 32;
 
 /// Requests that may wait for a thread. Beyond it they fail with EIO at once.
@@ -42,6 +43,7 @@ pub struct Adapter {
     /// Whether extended attributes are answered at all.
     xattr: bool,
     data: Workers,
+    changes: Workers,
     metadata: Workers,
     failures: Arc<FailureLog>,
     /// Tells the end of the session by being dropped.
@@ -60,8 +62,9 @@ impl Adapter {
     /// request's arrival. Without `xattr` there are no extended attributes. `alive` is dropped at the end of the session.
     pub fn new(fs: Arc<FileSystem>, operation_timeout: Duration, xattr: bool, alive: Sender<()>) -> Adapter {
         let data = Workers::new("data", DATA_THREADS, WAITING);
+        let changes = Workers::new("change", CHANGE_THREADS, WAITING);
         let metadata = Workers::new("meta", METADATA_THREADS, WAITING);
-        Adapter { fs, operation_timeout, xattr, data, metadata, failures: Arc::default(), _alive: alive }
+        Adapter { fs, operation_timeout, xattr, data, changes, metadata, failures: Arc::default(), _alive: alive }
     }
 
     /// Answers one request: runs `run` with what memory holds, and if that is not enough once more on
@@ -125,7 +128,7 @@ impl Adapter {
 
     fn flush_handle(&self, operation: &'static str, ino: INodeNo, handle: FileHandle, reply: ReplyEmpty) {
         let run = move |fs: &FileSystem, patience| fs.flush(handle.0, patience);
-        self.answer(&self.data, (operation, ino.0), reply, run, |reply, ()| reply.ok());
+        self.answer(&self.changes, (operation, ino.0), reply, run, |reply, ()| reply.ok());
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::ftp::time::Modified;
+use crate::cache::FileVersion;
 use crate::read::{OpenFile, ReadError};
 use crate::remote::{self, Remote, RemotePath};
 use crate::workers::Workers;
@@ -111,7 +111,7 @@ impl Writers {
         Ok(Arc::new(WriteFile::new(self.0.clone(), path, staged, None, mode)))
     }
 
-    /// A file that is about to be changed; `base` reads what the server has, `modified` is its time.
+    /// A file that is about to be changed; `base` reads what the server has, which is `version`.
     ///
     /// # Errors
     /// The local disk.
@@ -119,9 +119,9 @@ impl Writers {
         &self,
         path: RemotePath,
         base: Arc<dyn OpenFile>,
-        modified: Option<Modified>,
+        version: Arc<FileVersion>,
     ) -> Result<Arc<WriteFile>, WriteError> {
         let staged = Staged::unchanged(self.0.staging.create(&path)?, base.size());
-        Ok(Arc::new(WriteFile::new(self.0.clone(), path, staged, Some((base, modified)), None)))
+        Ok(Arc::new(WriteFile::new(self.0.clone(), path, staged, Some((base, version)), None)))
     }
 }

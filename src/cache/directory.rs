@@ -2,22 +2,21 @@
 //!
 //! Each question is asked once at a time: who comes second waits for the first answer, with a deadline of
 //! its own. An answer that was on its way when its directory was invalidated is given to those who wait
-//! for it but not kept. No lock is held while the server is asked.
+//! for it but not kept. One that was on its way when we changed something ourselves (see `own`) is corrected
+//! by that before anybody gets it. No lock is held while the server is asked.
 
 mod own;
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::flight::Flight;
-use super::listing::{EntryRef, Frozen};
-use super::store::Store;
-use super::version::{more_precise, same_time};
+use super::listing::{EntryRef, Frozen, complete};
+use super::store::{Sent, Store};
 use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
 use crate::remote::{Error, Kind, Listing, Name, Remote, RemotePath};
@@ -87,7 +86,6 @@ pub struct Answer {
 pub struct DirectoryCache {
     source: Arc<dyn ListingSource>,
     timeout: Duration,
-    serials: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -99,6 +97,16 @@ struct State {
     store: Store,
     listings: Flights<(RemotePath, Form), Arc<Frozen>>,
     entries: Flights<(RemotePath, Name), Option<Arc<RemoteEntry>>>,
+}
+
+/// A question: the directory that it is about, what it is called in messages, how long its answer may take,
+/// and the caller's clock.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    dir: &'a RemotePath,
+    subject: &'a RemotePath,
+    deadline: Deadline,
+    now: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,7 +127,7 @@ impl DirectoryCache {
     pub fn new(source: Arc<dyn ListingSource>, timeout: Duration, limit: usize) -> DirectoryCache {
         let state =
             State { store: Store::new(timeout, limit), listings: HashMap::new(), entries: HashMap::new() };
-        DirectoryCache { source, timeout, serials: AtomicU64::new(1), state: Mutex::new(state) }
+        DirectoryCache { source, timeout, state: Mutex::new(state) }
     }
 
     /// How long an answer stays good.
@@ -146,7 +154,7 @@ impl DirectoryCache {
     /// does not tell it.
     pub fn cached_target(&self, dir: &RemotePath, name: &Name, now: Instant) -> Option<Option<Box<[u8]>>> {
         let targets = self.state.lock().store.targets(dir, now)?;
-        Some(targets.find(name).and_then(|entry| entry.link_target.clone()))
+        Some(targets.find(name.as_bytes()).and_then(|entry| entry.link_target.clone()))
     }
 
     /// The listing of `dir`, asked for if there is no fresh one, and when it was learned.
@@ -165,9 +173,13 @@ impl DirectoryCache {
         self.once(
             |state| &mut state.listings,
             (dir.clone(), Form::Plain),
-            (dir, deadline, now),
-            || self.source.list(dir, deadline).map(|listing| self.freeze(listing)),
-            |store, listing, learned| store.keep_listing(dir, listing.clone(), learned),
+            Question { dir, subject: dir, deadline, now },
+            |sent| {
+                let mut listing = self.source.list(dir, deadline)?;
+                self.complete(dir, &mut listing);
+                Ok(Arc::new(Frozen::new(listing, sent.stamp)))
+            },
+            |store, sent, listing, learned| store.listed(dir, sent, listing, learned),
         )
     }
 
@@ -191,7 +203,7 @@ impl DirectoryCache {
             }
             if state.listings.contains_key(&(dir.clone(), Form::Plain)) {
                 Ask::Listing
-            } else if state.store.listing(dir, now).is_some() || state.store.is_unlistable(dir, now) {
+            } else if state.store.has_listing(dir, now) || state.store.is_unlistable(dir, now) {
                 // An incomplete listing, or none to be had: only the name itself can be asked for.
                 Ask::Name
             } else if can_stat && state.store.count_miss(dir, now) < LISTING_MISS {
@@ -204,7 +216,7 @@ impl DirectoryCache {
             return self.refresh(dir, name, deadline, now);
         }
         match self.list(dir, deadline, now) {
-            Ok((listing, learned)) => match listing.find(name) {
+            Ok((listing, learned)) => match listing.find(name.as_bytes()) {
                 None if !listing.is_complete() => self.refresh(dir, name, deadline, now),
                 entry => Ok(Answer { entry, learned }),
             },
@@ -217,8 +229,8 @@ impl DirectoryCache {
         }
     }
 
-    /// Asks the server for one name, whatever memory knows. What the answer leaves open and the last one
-    /// told (a mode, say) is taken from there if both can be of the same version.
+    /// Asks the server for one name, whatever memory knows, unless it is pinned. What the answer leaves open
+    /// and the last one told (a mode, say) is taken from there if both can be of the same version.
     ///
     /// # Errors
     /// As [`Remote::stat`]; an absent name is an answer, not an error.
@@ -229,21 +241,25 @@ impl DirectoryCache {
         deadline: Deadline,
         now: Instant,
     ) -> Result<Answer, Error> {
+        if let Some(pinned) = self.state.lock().store.pinned(dir, name) {
+            return Ok(pinned);
+        }
         let path = dir.join(name);
         let (entry, learned) = self.once(
             |state| &mut state.entries,
             (dir.clone(), name.clone()),
-            (&path, deadline, now),
-            || match self.source.stat(&path, deadline) {
+            Question { dir, subject: &path, deadline, now },
+            |_| match self.source.stat(&path, deadline) {
                 Ok(mut entry) => {
                     entry.name = name.as_bytes().into();
-                    let known = self.state.lock().store.answer(dir, name, now);
-                    Ok(Some(Arc::new(completed(entry, known.and_then(|answer| answer.entry).as_deref()))))
+                    let known = self.state.lock().store.recall(dir, name);
+                    complete(&mut entry, known.as_deref());
+                    Ok(Some(Arc::new(entry)))
                 }
                 Err(error) if error.kind() == Kind::NotFound => Ok(None),
                 Err(error) => Err(error),
             },
-            |store, entry, learned| store.keep_entry(dir, name, entry.clone(), learned),
+            |store, sent, entry, learned| store.told(dir, name, sent, entry, learned),
         )?;
         Ok(Answer { entry: entry.map(EntryRef::from), learned })
     }
@@ -266,18 +282,18 @@ impl DirectoryCache {
         let (links, _) = self.once(
             |state| &mut state.listings,
             (dir.clone(), Form::WithTargets),
-            (dir, deadline, now),
-            || {
+            Question { dir, subject: dir, deadline, now },
+            |sent| {
                 let mut listing = self.source.list_with_targets(dir, deadline)?;
                 listing.entries.retain(|entry| entry.link_target.is_some());
-                Ok(self.freeze(listing))
+                Ok(Arc::new(Frozen::new(listing, sent.stamp)))
             },
-            |store, links, learned| store.keep_targets(dir, links.clone(), learned),
+            |store, sent, links, learned| store.listed_targets(dir, sent, links, learned),
         )?;
-        Ok(links.find(name).and_then(|entry| entry.link_target.clone()))
+        Ok(links.find(name.as_bytes()).and_then(|entry| entry.link_target.clone()))
     }
 
-    /// Forgets all that is known. Requests in flight that began before are not stored.
+    /// Forgets all that is known, but what is pinned. Requests in flight that began before are not stored.
     pub fn clear(&self) {
         let mut state = self.state.lock();
         state.listings.clear();
@@ -287,30 +303,43 @@ impl DirectoryCache {
         drop(freed);
     }
 
-    /// Forgets all that is known of the names in `dir`, what is on its way included.
+    /// Forgets all that is known of the names in `dir`, what is on its way included, but what is pinned.
     pub fn invalidate(&self, dir: &RemotePath) {
+        self.amend(|state| {
+            state.unregister(|of| of == dir);
+            state.store.forget(dir);
+        });
+    }
+
+    /// Changes the state; what is thrown out is freed without the lock.
+    fn amend(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
-        state.listings.retain(|(of, _), _| of != dir);
-        state.entries.retain(|(of, _), _| of != dir);
-        let freed = state.store.forget(dir);
+        change(&mut state);
+        let freed = state.store.take_freed();
         drop(state);
         drop(freed);
     }
 
-    fn freeze(&self, listing: Listing) -> Arc<Frozen> {
-        Arc::new(Frozen::new(listing, self.serials.fetch_add(1, Ordering::Relaxed)))
+    /// Adds to the entries of a new listing of `dir` what it tells less exactly than was known: LIST tells
+    /// minutes where MDTM told seconds.
+    fn complete(&self, dir: &RemotePath, listing: &mut Listing) {
+        let Some(known) = self.state.lock().store.recollect(dir) else { return };
+        for entry in &mut listing.entries {
+            known.complete(entry);
+        }
     }
 
-    /// Runs `fetch` unless the same is already on its way, then waits for that. The answer is kept only
-    /// if the flight is still the registered one: an invalidation takes it off the register.
+    /// Runs `fetch` unless the same is already on its way, then waits for that. `settle` makes of what was
+    /// told what is given to all who wait, and keeps it if it may be kept.
     fn once<K: Clone + Eq + Hash, V: Clone>(
         &self,
         register: fn(&mut State) -> &mut Flights<K, V>,
         key: K,
-        (subject, deadline, now): (&RemotePath, Deadline, Instant),
-        fetch: impl Fn() -> Result<V, Error>,
-        keep: impl Fn(&mut Store, &V, Instant),
+        question: Question<'_>,
+        fetch: impl Fn(Sent) -> Result<V, Error>,
+        settle: impl Fn(&mut Store, Sent, V, Instant) -> (V, Instant),
     ) -> Shared<V> {
+        let Question { dir, subject, deadline, now } = question;
         let started = Instant::now();
         loop {
             let mut state = self.state.lock();
@@ -318,10 +347,11 @@ impl DirectoryCache {
             let Some(running) = running else {
                 let flight = Arc::new(Flight::new());
                 register(&mut state).insert(key.clone(), flight.clone());
+                let sent = state.store.ask(dir, now + started.elapsed());
                 drop(state);
-                let landing = Landing { cache: self, register, key: &key, flight: &flight, subject };
-                let answer = fetch().map(|value| (value, now + started.elapsed()));
-                return landing.land(answer, keep);
+                let landing = Landing { cache: self, register, key: &key, flight: &flight, question, sent };
+                let answer = fetch(sent).map(|value| (value, now + started.elapsed()));
+                return landing.land(answer, settle);
             };
             drop(state);
             match running.wait(deadline) {
@@ -337,6 +367,15 @@ impl DirectoryCache {
     }
 }
 
+impl State {
+    /// Who asks from now on about the directories that `concerns` tells does not wait for a request from
+    /// before.
+    fn unregister(&mut self, concerns: impl Fn(&RemotePath) -> bool) {
+        self.listings.retain(|(dir, _), _| !concerns(dir));
+        self.entries.retain(|(dir, _), _| !concerns(dir));
+    }
+}
+
 impl std::fmt::Debug for DirectoryCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DirectoryCache").field("timeout", &self.timeout).finish_non_exhaustive()
@@ -349,16 +388,25 @@ struct Landing<'a, K: Eq + Hash, V: Clone> {
     register: fn(&mut State) -> &mut Flights<K, V>,
     key: &'a K,
     flight: &'a Arc<Flight<Shared<V>>>,
-    subject: &'a RemotePath,
+    question: Question<'a>,
+    sent: Sent,
 }
 
 impl<K: Eq + Hash, V: Clone> Landing<'_, K, V> {
-    fn land(self, answer: Shared<V>, keep: impl Fn(&mut Store, &V, Instant)) -> Shared<V> {
+    fn land(
+        self,
+        answer: Shared<V>,
+        settle: impl Fn(&mut Store, Sent, V, Instant) -> (V, Instant),
+    ) -> Shared<V> {
         let mut state = self.cache.state.lock();
-        let registered = self.unregister(&mut state);
-        if let (true, Ok((value, learned))) = (registered, &answer) {
-            keep(&mut state.store, value, *learned);
-        }
+        self.unregister(&mut state);
+        let answer = match answer {
+            Ok((value, learned)) => Ok(settle(&mut state.store, self.sent, value, learned)),
+            Err(error) => {
+                state.store.failed(self.question.dir, self.sent);
+                Err(error)
+            }
+        };
         let freed = state.store.take_freed();
         drop(state);
         drop(freed);
@@ -366,40 +414,25 @@ impl<K: Eq + Hash, V: Clone> Landing<'_, K, V> {
         answer
     }
 
-    fn unregister(&self, state: &mut State) -> bool {
+    fn unregister(&self, state: &mut State) {
         let flights = (self.register)(state);
-        let registered = flights.get(self.key).is_some_and(|flight| Arc::ptr_eq(flight, self.flight));
-        if registered {
+        if flights.get(self.key).is_some_and(|flight| Arc::ptr_eq(flight, self.flight)) {
             flights.remove(self.key);
         }
-        registered
     }
 }
 
 impl<K: Eq + Hash, V: Clone> Drop for Landing<'_, K, V> {
     /// Matters only when the fetch panicked; after an answer, both steps change nothing.
     fn drop(&mut self) {
-        self.unregister(&mut self.cache.state.lock());
+        let mut state = self.cache.state.lock();
+        self.unregister(&mut state);
+        state.store.failed(self.question.dir, self.sent);
+        drop(state);
         let cause = "the request broke off";
-        self.flight.land(Err(Error::new(Kind::Failed, "ask for", self.subject, "the server", cause)));
+        let subject = self.question.subject;
+        self.flight.land(Err(Error::new(Kind::Failed, "ask for", subject, "the server", cause)));
     }
-}
-
-/// `new`, with the facts that it leaves open taken from `old` where both can be of the same version.
-fn completed(mut new: RemoteEntry, old: Option<&RemoteEntry>) -> RemoteEntry {
-    let Some(old) = old.filter(|old| old.kind == new.kind) else { return new };
-    new.mode = new.mode.or(old.mode);
-    let same_size = new.size.is_none() || old.size.is_none() || new.size == old.size;
-    let same_modified = match (new.modified, old.modified) {
-        (Some(new), Some(old)) => same_time(new, old),
-        _ => true,
-    };
-    if same_size && same_modified {
-        new.modified = more_precise(new.modified, old.modified);
-        new.unique = new.unique.or_else(|| old.unique.clone());
-        new.link_target = new.link_target.or_else(|| old.link_target.clone());
-    }
-    new
 }
 
 #[cfg(test)]

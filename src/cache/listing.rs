@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::known::Names;
+use super::version::{more_precise, same_time};
 use crate::ftp::list::RemoteEntry;
 use crate::remote::{Listing, Name};
 
@@ -24,12 +26,37 @@ impl Frozen {
     pub(super) fn new(listing: Listing, serial: u64) -> Frozen {
         let Listing { own, mut entries, complete } = listing;
         entries.retain(|entry| Name::new(&entry.name).is_ok());
+        Frozen::build(own, entries, complete, serial)
+    }
+
+    fn build(own: Option<RemoteEntry>, entries: Vec<RemoteEntry>, complete: bool, serial: u64) -> Frozen {
         let entries = entries.into_boxed_slice();
         let mut by_name: Box<[u32]> = (0u32..).zip(&entries).map(|(index, _)| index).collect();
         by_name.sort_unstable_by_key(|&index| &entries[index as usize].name);
         let cost =
             size_of::<Frozen>() + entries.iter().map(|entry| cost(entry) + size_of::<u32>()).sum::<usize>();
         Frozen { own, entries, by_name, complete, serial, cost }
+    }
+
+    /// This listing with `changes`: those of known names in their places, new ones at the end, oldest first.
+    pub(super) fn patched(self: Arc<Self>, changes: &Names, serial: u64) -> Arc<Frozen> {
+        let mut changes: Vec<_> = changes.iter().collect();
+        changes.sort_unstable_by_key(|(_, known)| known.stamp);
+        let places: Vec<_> = changes.iter().map(|(name, _)| self.index(name.as_bytes())).collect();
+        // Entries that nobody else looks at need no copying.
+        let (own, entries, complete) = match Arc::try_unwrap(self) {
+            Ok(frozen) => (frozen.own, frozen.entries, frozen.complete),
+            Err(shared) => (shared.own.clone(), shared.entries.clone(), shared.complete),
+        };
+        let mut entries: Vec<_> = entries.into_iter().map(Some).collect();
+        for ((_, known), place) in changes.into_iter().zip(places) {
+            let entry = known.entry.as_deref().cloned();
+            match place.and_then(|place| entries.get_mut(place)) {
+                Some(place) => *place = entry,
+                None => entries.push(entry),
+            }
+        }
+        Arc::new(Frozen::build(own, entries.into_iter().flatten().collect(), complete, serial))
     }
 
     /// The directory's own entry, where the server told it.
@@ -58,12 +85,32 @@ impl Frozen {
     }
 
     /// The entry of that name.
-    pub(super) fn find(self: &Arc<Self>, name: &Name) -> Option<EntryRef> {
-        let at = self
-            .by_name
-            .binary_search_by(|&index| (*self.entries[index as usize].name).cmp(name.as_bytes()))
-            .ok()?;
-        Some(EntryRef(Inner::Listed(self.clone(), self.by_name[at])))
+    pub(super) fn find(self: &Arc<Self>, name: &[u8]) -> Option<EntryRef> {
+        let at = u32::try_from(self.index(name)?).ok()?;
+        Some(EntryRef(Inner::Listed(self.clone(), at)))
+    }
+
+    fn index(&self, name: &[u8]) -> Option<usize> {
+        let found = self.by_name.binary_search_by(|&index| (*self.entries[index as usize].name).cmp(name));
+        Some(self.by_name[found.ok()?] as usize)
+    }
+}
+
+/// Takes the facts that `new` leaves open, or tells less exactly, from `old` where both can be of the same
+/// version.
+pub(super) fn complete(new: &mut RemoteEntry, old: Option<&RemoteEntry>) {
+    let Some(old) = old.filter(|old| old.kind == new.kind) else { return };
+    new.mode = new.mode.or(old.mode);
+    let same_size = new.size.is_none() || old.size.is_none() || new.size == old.size;
+    let same_modified = match (new.modified, old.modified) {
+        (Some(new), Some(old)) => same_time(new, old),
+        _ => true,
+    };
+    let same_unique = new.unique.is_none() || old.unique.is_none() || new.unique == old.unique;
+    if same_size && same_modified && same_unique {
+        new.modified = more_precise(new.modified, old.modified);
+        new.unique = new.unique.take().or_else(|| old.unique.clone());
+        new.link_target = new.link_target.take().or_else(|| old.link_target.clone());
     }
 }
 
@@ -142,7 +189,7 @@ mod tests {
             let entries = names.iter().map(|name| entry(name.as_bytes())).collect();
             let frozen = Arc::new(Frozen::new(Listing { own: None, entries, complete: true }, 1));
             for name in names.iter().chain([&other]) {
-                let found = frozen.find(&Name::new(name.as_bytes()).unwrap());
+                let found = frozen.find(name.as_bytes());
                 prop_assert_eq!(found.map(|e| e.name.to_vec()), names.get(name).map(|n| n.clone().into_bytes()));
             }
         }

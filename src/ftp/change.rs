@@ -192,8 +192,9 @@ impl Session {
         }
     }
 
-    /// Makes a symbolic link at `path` that holds `target` as it is; `false` where the server has no command
-    /// for it, or cannot be given these names: SITE SYMLINK splits its arguments at blanks.
+    /// Makes a symbolic link at `path` to `target`, an absolute path; `false` where the server has no command
+    /// for it, or cannot be given these names: SITE SYMLINK splits its arguments at blanks. ProFTPD 1.3.8
+    /// refuses a target that does not exist.
     ///
     /// # Errors
     /// As [`Session::remove_file`].
@@ -269,7 +270,8 @@ enum Outcome {
 }
 
 fn mode_setter(profile: &ServerProfile) -> Option<Setter> {
-    first_possible(profile, &[Setter::SiteChmod, Setter::MffMode])
+    // ProFTPD 1.3.8 drops blanks at the end of SITE CHMOD's path, and quotes in it: another file gets the mode.
+    first_possible(profile, &[Setter::MffMode, Setter::SiteChmod])
 }
 
 fn time_setter(profile: &ServerProfile) -> Option<Setter> {

@@ -12,7 +12,7 @@ use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::transfer::Transfer;
 
-/// How long the reason of a failed upload is waited for. The server that ended it has said it already;
+/// How long the reply to an upload that failed or was given up is waited for. The server that ended it has said it already;
 /// pyftpdlib 2.2.0 at times says nothing when its disk is full.
 const REASON: Duration = Duration::from_secs(5);
 
@@ -150,17 +150,13 @@ impl Upload<'_> {
         }
     }
 
-    /// Stops in the middle; the file on the server is then anything. Bytes not yet sent are thrown away, and
-    /// the one reply that ends the transfer is read, whatever its code (vsftpd and ProFTPD 426, pure-ftpd
-    /// 451, pyftpdlib 226).
+    /// Stops in the middle; the file on the server is then anything. To the server it looks like the end of
+    /// the data: a reset, which would throw away what is still on its way, leaves pyftpdlib 2.2.0 without an
+    /// answer. The one reply that ends the transfer is read, whatever its code, for at most 5 s.
     ///
     /// # Errors
     /// A failed connection.
     pub fn abandon(self, deadline: Deadline) -> Result<(), Error> {
-        if let Some(data) = self.transfer.data() {
-            // Closed so, the connection is reset: the rest need not be sent first.
-            let _ = socket2::SockRef::from(data).set_linger(Some(Duration::ZERO));
-        }
-        self.transfer.abandon(deadline)
+        self.transfer.abandon(deadline.at_most(REASON))
     }
 }

@@ -42,6 +42,19 @@ refuse!(
     ReplyXattr
 );
 
+/// What programs meet every day and try again in another way.
+const EVERYDAY: [i32; 9] = [
+    libc::ENOENT,
+    libc::EROFS,
+    libc::ENODATA,
+    libc::ERANGE,
+    libc::ENXIO,
+    libc::EPERM,
+    libc::EEXIST,
+    libc::ENOTEMPTY,
+    libc::EINVAL,
+];
+
 /// The same operation failing in the same way is logged once in this time, with a count of the rest.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -60,7 +73,7 @@ impl FailureLog {
     pub(super) fn note(&self, operation: &'static str, path: Option<RemotePath>, error: &Error) {
         let errno = error.errno();
         let path = path.map(|path| path.to_string()).unwrap_or_default();
-        if matches!(errno, libc::ENOENT | libc::EROFS | libc::ENODATA | libc::ERANGE | libc::ENXIO) {
+        if EVERYDAY.contains(&errno) {
             log::debug!("{operation} {path}: {error}");
             return;
         }

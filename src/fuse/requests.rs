@@ -135,10 +135,10 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        // Nobody waits for it; giving up a stream may take a moment.
+        // Nobody waits for it; giving up a stream may take a moment, and an upload longer.
         reply.ok();
         let fs = self.fs.clone();
-        if self.data.submit(move || fs.release(fh.0)).is_err() {
+        if self.changes.submit(move || fs.release(fh.0)).is_err() {
             self.fs.release(fh.0);
         }
     }
@@ -323,7 +323,7 @@ impl Filesystem for Adapter {
         let (modified, handle) = (mtime.map(convert::set_time), fh.map(|fh| fh.0));
         let set = SetAttr { mode, uid, gid, size, modified, handle };
         self.answer(
-            &self.data,
+            &self.changes,
             ("setattr", ino.0),
             reply,
             move |fs, patience| fs.setattr(ino.0, set, patience),
@@ -343,7 +343,7 @@ impl Filesystem for Adapter {
     ) {
         let (parent, name) = (parent.0, name.as_bytes().to_vec());
         self.answer(
-            &self.data,
+            &self.changes,
             ("mknod", parent),
             reply,
             move |fs, patience| fs.make_node(parent, &name, mode, patience),
@@ -407,7 +407,7 @@ impl Filesystem for Adapter {
         let (parent, name) = (parent.0, name.as_bytes().to_vec());
         let (new_parent, new_name) = (newparent.0, newname.as_bytes().to_vec());
         self.answer(
-            &self.data,
+            &self.changes,
             ("rename", parent),
             reply,
             move |fs, patience| fs.rename((parent, &name), (new_parent, &new_name), flags.bits(), patience),
@@ -468,7 +468,7 @@ impl Filesystem for Adapter {
             Err(Error::WouldBlock) => {
                 let data = data.to_vec();
                 let run = move |fs: &FileSystem, patience| fs.write(fh.0, offset, &data, appends, patience);
-                self.answer_later(&self.data, ("write", ino.0), reply, run, send);
+                self.answer_later(&self.changes, ("write", ino.0), reply, run, send);
             }
             result => self.answer_now(("write", ino.0), reply, result, send),
         }

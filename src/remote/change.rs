@@ -123,14 +123,21 @@ impl Remote {
         Err(error)
     }
 
-    /// Makes a symbolic link at `path` that holds `target` as it is. One round trip.
+    /// Makes a symbolic link at `path` to `target`: a path on the server, absolute or relative to the link's
+    /// directory. ProFTPD 1.3.8, the one server known to make links, takes relative ones from its working
+    /// directory and stores an absolute path, so that is what it is given. One round trip.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] where the server has no SITE SYMLINK, or a name has a blank, quote or backslash;
-    /// [`Kind::Exists`], [`Kind::NotFound`], [`Kind::NotADirectory`], [`Kind::Denied`] and the like; the kinds
-    /// of a failed connection: it may have been made then.
+    /// [`Kind::Unsupported`] where the server has no SITE SYMLINK, where the target does not exist (ProFTPD
+    /// refuses it), or where one of the paths has a blank, quote or backslash; [`Kind::Exists`],
+    /// [`Kind::NotFound`], [`Kind::NotADirectory`], [`Kind::Denied`] and the like; the kinds of a failed
+    /// connection: it may have been made then.
     pub fn make_symlink(&self, target: &[u8], path: &RemotePath, deadline: Deadline) -> Result<(), Error> {
-        let work = |session: &mut Session, deadline| session.make_symlink(target, path.as_bytes(), deadline);
+        let dir = path.parent().unwrap_or_else(RemotePath::root);
+        let target = dir.resolve(target).map_err(|e| self.error(Kind::BadName, MAKE_LINK, path, e))?;
+        let work = |session: &mut Session, deadline| {
+            session.make_symlink(target.as_bytes(), path.as_bytes(), deadline)
+        };
         let (result, doubt) = self.attempt_change(MAKE_LINK, path, Lane::Metadata, deadline, work)?;
         let refusal = match result {
             Ok(true) => return Ok(()),
@@ -145,6 +152,10 @@ impl Remote {
         let is_link = |entry: RemoteEntry| entry.kind == EntryKind::Symlink;
         if exists && self.find(path, deadline)?.is_some_and(is_link) {
             return Ok(());
+        }
+        // "No such file" may speak of the target.
+        if error.kind() == Kind::NotFound && self.look_at_parent(path, deadline)? == Kind::Denied {
+            return Err(self.error(Kind::Unsupported, MAKE_LINK, path, refusal));
         }
         Err(error)
     }

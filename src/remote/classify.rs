@@ -33,7 +33,7 @@ fn refusal(reply: &Reply) -> Option<Kind> {
 
 /// What the text of a refusal says, whatever its code: pure-ftpd 1.0.50 puts errno's words behind 553 and 451.
 pub(crate) fn told(reply: &Reply) -> Option<Kind> {
-    const TEXTS: [(&str, Kind); 34] = [
+    const TEXTS: [(&str, Kind); 35] = [
         ("no such file", Kind::NotFound),
         ("no such directory", Kind::NotFound),
         ("not found", Kind::NotFound),
@@ -63,6 +63,7 @@ pub(crate) fn told(reply: &Reply) -> Option<Kind> {
         ("privilege", Kind::Denied),
         ("forbidden", Kind::Denied),
         ("file name too long", Kind::BadName),
+        ("invalid directory name", Kind::BadName),
         ("invalid file name", Kind::BadName),
         ("invalid filename", Kind::BadName),
         ("name not allowed", Kind::BadName),
@@ -114,6 +115,7 @@ mod tests {
             ("550 Not enough privileges.", Some(Kind::Denied)),
             ("530 Not logged in", Some(Kind::Denied)),
             ("553 x: Invalid filename", Some(Kind::BadName)),
+            ("550 /*: Invalid directory name", Some(Kind::BadName)),
             ("550 x: File name too long", Some(Kind::BadName)),
             ("451 Failure writing to local file.", Some(Kind::Failed)),
         ];

@@ -62,14 +62,20 @@ impl Remote {
         error: &FtpError,
         deadline: Deadline,
     ) -> Error {
-        let kind = classify::kind(error).unwrap_or_else(|| {
+        let look = || {
             let kind = self.look_at_rename(from, to, deadline.at_most(PROBE));
-            let kind = kind.unwrap_or_else(|failed| unseen(&failed));
-            match error.refusal() {
-                Some(reply) => unless_the_name(kind, to, classify::may_mean_the_name(reply)),
-                None => kind,
-            }
-        });
+            kind.unwrap_or_else(|failed| unseen(&failed))
+        };
+        let kind = match (classify::kind(error), error.refusal()) {
+            // ProFTPD 1.3.8 says "not permitted" to a file onto a directory.
+            (Some(Kind::Denied), Some(_)) => match look() {
+                kind @ (Kind::IsADirectory | Kind::NotADirectory | Kind::NotEmpty) => kind,
+                _ => Kind::Denied,
+            },
+            (Some(kind), _) => kind,
+            (None, Some(reply)) => unless_the_name(look(), to, classify::may_mean_the_name(reply)),
+            (None, None) => look(),
+        };
         Error::new(kind, RENAME, format_args!("{from} to {to}"), &self.server, error)
     }
 
@@ -104,8 +110,8 @@ impl Remote {
         self.look_at_parent(path, deadline).unwrap_or_else(|failed| unseen(&failed))
     }
 
-    /// Why nothing can be made at `path`, which is not there.
-    fn look_at_parent(&self, path: &RemotePath, deadline: Deadline) -> Result<Kind, Error> {
+    /// Why nothing can be made at `path`, which is not there; [`Kind::Denied`] where its directory is there.
+    pub(crate) fn look_at_parent(&self, path: &RemotePath, deadline: Deadline) -> Result<Kind, Error> {
         let Some(parent) = path.parent() else { return Ok(Kind::Denied) };
         let enter = |session: &mut Session, deadline| session.enter(parent.as_bytes(), deadline);
         if self.attempt("enter", &parent, Lane::Metadata, deadline, enter)?.is_ok() {

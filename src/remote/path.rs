@@ -1,5 +1,6 @@
 //! Paths on the server: absolute, bytes, and never able to carry a second command.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -44,6 +45,12 @@ impl Name {
 
     /// The raw bytes.
     pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }

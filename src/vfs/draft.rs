@@ -62,7 +62,7 @@ impl FileSystem {
             table.path(handle.ino)?
         };
         let base = self.files.open(path.clone(), version.clone());
-        let draft = changes.writers.edit(path, base, version.modified)?;
+        let draft = changes.writers.edit(path, base, version.clone())?;
         self.begin(&mut drafts, handle.ino, draft.clone());
         Ok(draft)
     }
@@ -140,7 +140,12 @@ impl FileSystem {
         drafts.remove(&ino);
         // See `begin`.
         self.table.lock().forget(ino, 1);
-        let outdated = match (gone, self.table.lock().version(ino)) {
+        if let Some(version) = draft.untouched().filter(|_| !gone) {
+            // Nothing has come of it.
+            let _ = self.table.lock().open(ino, &version);
+        }
+        let version = self.table.lock().version(ino);
+        let outdated = match (gone, version) {
             (false, Some((path, version))) => {
                 self.handles.rebase(ino, &version, || self.files.open(path, version.clone()))
             }

@@ -230,8 +230,12 @@ impl FileSystem {
         if !opened.writable {
             return Err(Error::BadHandle);
         }
-        let draft = self.draft_of(&opened)?;
         let end = offset.checked_add(length).ok_or(Error::TooLarge)?;
+        let size = self.getattr(opened.ino, Patience::CachedOnly).map(|attr| attr.value.size);
+        if size.is_ok_and(|size| size >= end) {
+            return Ok(());
+        }
+        let draft = self.draft_of(&opened)?;
         if end > draft.attributes().size {
             draft.truncate(end)?;
         }

@@ -72,8 +72,9 @@ impl FileSystem {
             other => other,
         };
         if let Err(error) = renamed {
-            if let Some(aside) = aside {
-                self.put_back(new_parent, aside, &new_name, deadline);
+            match aside {
+                Some(aside) => self.put_back(new_parent, aside, &new_name, deadline),
+                None => self.keep(new_parent, &new_name),
             }
             if error.kind() == Kind::NotFound {
                 self.directories.invalidate(&dir);
@@ -111,6 +112,14 @@ impl FileSystem {
             draft.discard(deadline)?;
         }
         Ok(aside)
+    }
+
+    /// The file that was about to be replaced stays what it is.
+    fn keep(&self, parent: u64, name: &Name) {
+        let ino = self.table.lock().number(parent, name);
+        if let Some(draft) = ino.and_then(|ino| self.draft(ino)) {
+            draft.keep();
+        }
     }
 
     /// Renames onto an existing name where RNTO refuses that (IIS and others): the target is moved away first,

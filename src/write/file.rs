@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::cache::FileVersion;
 use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
 use crate::ftp::time::{Modified, Precision};
@@ -40,6 +41,8 @@ pub(super) struct State {
     pub(super) staged: Staged,
     /// Reads the bytes that only the server has.
     pub(super) base: Option<Arc<dyn OpenFile>>,
+    /// What the server had before; `None` once we have sent anything.
+    pub(super) before: Option<Arc<FileVersion>>,
     /// The time of the server's file when we last knew what is in it.
     pub(super) known: Option<Modified>,
     pub(super) attributes: Attributes,
@@ -99,13 +102,11 @@ impl WriteFile {
         shared: Arc<Shared>,
         path: RemotePath,
         staged: Staged,
-        base: Option<(Arc<dyn OpenFile>, Option<Modified>)>,
+        base: Option<(Arc<dyn OpenFile>, Arc<FileVersion>)>,
         mode: Option<u16>,
     ) -> WriteFile {
-        let (base, modified) = match base {
-            Some((base, modified)) => (Some(base), modified),
-            None => (None, Some(now())),
-        };
+        let (base, before) = base.unzip();
+        let modified = before.as_ref().map_or_else(|| Some(now()), |before| before.modified);
         let known = modified.filter(|_| base.is_some());
         let size = staged.size();
         let attributes = Attributes {
@@ -121,6 +122,7 @@ impl WriteFile {
             path,
             staged,
             base,
+            before,
             known,
             attributes,
             busy: false,
@@ -143,6 +145,11 @@ impl WriteFile {
     /// Whether the server lacks bytes or attributes.
     pub fn is_dirty(&self) -> bool {
         self.state.lock().is_dirty()
+    }
+
+    /// What the server still has, where nothing of ours was ever sent.
+    pub fn untouched(&self) -> Option<Arc<FileVersion>> {
+        self.state.lock().before.clone()
     }
 
     /// Whether all bytes are here: the server's file is not needed any more.

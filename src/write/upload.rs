@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::cache::{FileId, FileVersion};
 use crate::deadline::Deadline;
-use crate::ftp::change::{Granted, Wishes};
+use crate::ftp::change::{Granted, Settled, Wishes};
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
@@ -39,6 +39,8 @@ enum End {
     Again,
     /// Nothing is to be done any more, or later: the file was removed, or changed behind the stream.
     Over,
+    /// All was sent, but the server tells no size over this connection: its listing must.
+    Blind(Sending, Settled),
     /// It broke, or was refused.
     Broken(FtpError),
     /// Another attempt would change nothing.
@@ -96,6 +98,15 @@ fn deliver(file: &Arc<WriteFile>) -> Result<(), Error> {
                 continue;
             }
             End::Failed(error) => return Err(error),
+            End::Blind(sending, settled) => {
+                let listed = remote.stat(&path, bound.deadline());
+                match conclude(file, &path, &sending, settled, listed.ok()) {
+                    End::Confirmed => return Ok(()),
+                    End::Failed(error) => return Err(error),
+                    End::Broken(error) => error,
+                    End::Again | End::Over | End::Blind(..) => FtpError::Closed(None),
+                }
+            }
             End::Broken(error) => error,
         };
         let deadline = bound.deadline();
@@ -200,7 +211,7 @@ fn step(file: &Arc<WriteFile>, session: &mut Session, path: &RemotePath, bound: 
         },
         None => file.state.lock().staged.size(),
     };
-    confirm(file, session, path, (from, sent), &wishes, bound)
+    confirm(file, session, path, Sending { from, sent, wishes }, bound)
 }
 
 /// Finds out where a tail may begin: what the server has must be what we think it has.
@@ -273,6 +284,7 @@ fn send(
                 return Err(End::Again);
             }
             if !refused && at == StoreAt::Start {
+                state.before = None;
                 // It may have been emptied.
                 state.staged.distrust();
             }
@@ -280,7 +292,11 @@ fn send(
         }
     };
     bound.progress();
-    file.state.lock().staged.begin(start.from);
+    {
+        let mut state = file.state.lock();
+        state.before = None;
+        state.staged.begin(start.from);
+    }
     match pump(file, &mut upload, start, bound) {
         Pumped::End { at, all } => {
             let finished = upload.finish(bound.deadline());
@@ -451,47 +467,65 @@ fn pause(
     }
 }
 
-/// Sets the attributes and sees whether the server has as many bytes as were sent.
+/// What was sent and wished.
+struct Sending {
+    /// Where it began, if anything was sent.
+    from: Option<u64>,
+    /// The length that the server's file must have now.
+    sent: u64,
+    wishes: Wishes,
+}
+
+/// Sets the attributes and asks what the server has.
 fn confirm(
     file: &WriteFile,
     session: &mut Session,
     path: &RemotePath,
-    (from, sent): (Option<u64>, u64),
-    wishes: &Wishes,
+    sending: Sending,
     bound: &Bound,
 ) -> End {
-    let broke = || {
-        if let Some(from) = from {
+    let (path_bytes, deadline) = (path.as_bytes(), bound.deadline());
+    let told = session.settle(path_bytes, &sending.wishes, deadline).and_then(|settled| {
+        let entry = match &settled.facts {
+            Ok(Facts::Whole(entry)) if entry.kind == EntryKind::File => entry.clone(),
+            Ok(Facts::File { size, modified }) => RemoteEntry { modified: *modified, ..plain(Some(*size)) },
+            // The target of a link, or a server that tells nothing here: SIZE speaks of the file itself.
+            Ok(_) | Err(_) => plain(session.size(path_bytes, deadline)?),
+        };
+        Ok((settled, entry))
+    });
+    match told {
+        Ok((settled, entry)) if entry.size.is_none() => End::Blind(sending, settled),
+        Ok((settled, entry)) => conclude(file, path, &sending, settled, Some(entry)),
+        Err(error) => {
+            if let Some(from) = sending.from {
+                file.state.lock().staged.broke(from);
+            }
+            error.into()
+        }
+    }
+}
+
+/// Believes an upload, or not: the server must tell as many bytes as were sent.
+fn conclude(
+    file: &WriteFile,
+    path: &RemotePath,
+    sending: &Sending,
+    settled: Settled,
+    told: Option<RemoteEntry>,
+) -> End {
+    let Sending { from, sent, wishes } = sending;
+    let size = told.as_ref().and_then(|entry| entry.size);
+    let Some(mut entry) = told.filter(|_| size == Some(*sent)) else {
+        if let Some(from) = *from {
             file.state.lock().staged.broke(from);
         }
-    };
-    let settled = match session.settle(path.as_bytes(), wishes, bound.deadline()) {
-        Ok(settled) => settled,
-        Err(error) => {
-            broke();
-            return error.into();
-        }
-    };
-    let mut entry = match settled.facts {
-        Ok(Facts::Whole(entry)) if entry.kind == EntryKind::File => entry,
-        Ok(Facts::File { size, modified }) => RemoteEntry { modified, ..plain(Some(size)) },
-        // The target of a link, or a server that tells nothing here: SIZE speaks of the file itself.
-        Ok(_) | Err(_) => match session.size(path.as_bytes(), bound.deadline()) {
-            Ok(size) => plain(size),
-            Err(error) => {
-                broke();
-                return error.into();
-            }
-        },
-    };
-    if entry.size.is_some_and(|size| size != sent) {
-        broke();
-        let text = format!("the server has {} of {sent} bytes", entry.size.unwrap_or_default());
+        let has = size.map_or("an unknown number".to_owned(), |size| size.to_string());
+        let text = format!("the server has {has} of {sent} bytes");
         let source = Arc::new(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         return End::Broken(FtpError::Io { doing: "uploading", source });
-    }
+    };
     entry.name = path.file_name().into();
-    entry.size = Some(sent);
     if let Granted::Yes = settled.mode {
         entry.mode = wishes.mode.or(entry.mode);
     }

@@ -65,7 +65,7 @@ pub(crate) fn prepare(
                 ),
             );
             fs::set_permissions(run.join("users"), private()).unwrap();
-            write("conf", proftpd(ip, port, root, most, idle, run_dir));
+            write("conf", proftpd(ip, port, root, most, idle, run_dir, installed));
             format!(
                 "{} && {installed}/root/usr/sbin/proftpd -n -c {run_dir}/conf",
                 bind(run_dir, &[("passwd", "/etc/passwd"), ("group", "/etc/group")])
@@ -114,25 +114,29 @@ fn vsftpd(listen: &str, port: u16, root: &str, most: u32, idle: u64) -> String {
     format!(
         "{listen}\nlisten_port={port}\nbackground=NO\nlocal_enable=YES\nanonymous_enable=YES\nftp_username=ftp\n\
          anon_root={root}\nanon_world_readable_only=NO\nno_anon_password=YES\nwrite_enable=YES\n\
+         local_umask=022\nmdtm_write=YES\nchmod_enable=YES\n\
          seccomp_sandbox=NO\npam_service_name=vsftpd\nchroot_local_user=YES\nallow_writeable_chroot=YES\n\
          local_root={root}\nconnect_from_port_20={from_port_20}\nmax_clients={most}\nutf8_filesystem=YES\n\
          idle_session_timeout={idle}\n"
     )
 }
 
-fn proftpd(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, run: &str) -> String {
+fn proftpd(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, run: &str, installed: &str) -> String {
     format!(
-        "ServerName test\nServerType standalone\nPort {port}\nDefaultAddress {ip}\nSocketBindTight on\nUseIPv6 on\n\
+        "ModulePath {installed}/root/usr/lib/proftpd\nLoadModule mod_site_misc.c\n\
+         ServerName test\nServerType standalone\nPort {port}\nDefaultAddress {ip}\nSocketBindTight on\nUseIPv6 on\n\
          User ftp\nGroup ftp\nPidFile {run}/pid\nScoreboardFile {run}/score\nScoreboardMutex {run}/mutex\n\
          DelayTable none\nDefaultRoot {root}\nRequireValidShell off\nAuthOrder mod_auth_file.c\n\
-         AuthUserFile {run}/users\nUseReverseDNS off\nWtmpLog off\nTransferLog none\nMaxInstances 200\n\
+         AuthUserFile {run}/users\nAllowOverwrite on\nAllowStoreRestart on\n\
+         Umask 022 022\nUseReverseDNS off\nWtmpLog off\nTransferLog none\nMaxInstances 200\n\
          MaxClients {most}\nTimeoutIdle {idle}\nTimeoutNoTransfer 0\n\
          <Anonymous {root}>\n User ftp\n Group ftp\n UserAlias anonymous ftp\n RequireValidShell off\n \
          MaxClients {most}\n <Limit WRITE>\n  DenyAll\n </Limit>\n</Anonymous>\n"
     )
 }
 
-/// Port and directories need root, the rest of the server's life does not.
+/// Port and directories need root, the rest of the server's life does not. Python's files may need it too, so what
+/// MFMT imports when it is first used (`_strptime`) is imported before.
 ///
 /// A thread for each session: with one event loop for all, pyftpdlib 2.2.0 on Python 3.11 at times never answers EPRT
 /// when several sessions use active mode at once, although the data connection stands (seen with a bare client, 3 of
@@ -140,6 +144,7 @@ fn proftpd(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, run: &str) -
 fn pyftpdlib(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64) -> String {
     format!(
         "import os\n\
+         import _strptime\n\
          from pyftpdlib.authorizers import DummyAuthorizer\n\
          from pyftpdlib.handlers import FTPHandler\n\
          from pyftpdlib.servers import ThreadedFTPServer\n\

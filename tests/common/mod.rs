@@ -35,6 +35,13 @@ pub(crate) fn fresh_dir(prefix: &str) -> tempfile::TempDir {
     dir
 }
 
+/// A fresh directory below [`STATE`] that the servers' user may change.
+pub(crate) fn writable_dir(prefix: &str) -> tempfile::TempDir {
+    let dir = fresh_dir(prefix);
+    std::os::unix::fs::chown(dir.path(), Some(UID), Some(UID)).expect("the tests need root");
+    dir
+}
+
 /// Where `contrib/install-test-servers.sh` put the servers.
 pub(crate) fn servers_dir() -> PathBuf {
     let dir = std::env::var_os("FTPFS_TEST_SERVERS")

@@ -44,3 +44,4 @@ mod replaced;
 mod scale;
 mod stopped;
 mod uploads;
+mod verbs;

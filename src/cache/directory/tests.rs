@@ -1,4 +1,6 @@
-use std::sync::atomic::AtomicBool;
+mod own;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -251,14 +253,15 @@ fn a_panic_while_asking_leaves_nobody_waiting() {
     let bench = bench(false, true);
     thread::scope(|scope| {
         let first = scope.spawn(|| {
-            let fetch = || {
+            let fetch = |_| {
                 bench.asked.recv_timeout(SOON).unwrap();
                 panic!("on purpose")
             };
             let key = (dir(), Form::Plain);
-            let (subject, deadline) = (dir(), soon());
-            let ask = (&subject, deadline, bench.now);
-            bench.cache.once(|state| &mut state.listings, key, ask, fetch, |_, _, _| {})
+            let dir = dir();
+            let ask = Question { dir: &dir, subject: &dir, deadline: soon(), now: bench.now };
+            let settle = |_: &mut Store, _, listing, learned| (listing, learned);
+            bench.cache.once(|state| &mut state.listings, key, ask, fetch, settle)
         });
         while bench.cache.state.lock().listings.is_empty() {
             thread::yield_now();
