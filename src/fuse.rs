@@ -64,7 +64,16 @@ impl Adapter {
         let data = Workers::new("data", DATA_THREADS, WAITING);
         let changes = Workers::new("change", CHANGE_THREADS, WAITING);
         let metadata = Workers::new("meta", METADATA_THREADS, WAITING);
-        Adapter { fs, operation_timeout, xattr, data, changes, metadata, failures: Arc::default(), _alive: alive }
+        Adapter {
+            fs,
+            operation_timeout,
+            xattr,
+            data,
+            changes,
+            metadata,
+            failures: Arc::default(),
+            _alive: alive,
+        }
     }
 
     /// Answers one request: runs `run` with what memory holds, and if that is not enough once more on

@@ -70,8 +70,10 @@ fn what_is_not_on_the_server_is_never_confirmed() {
         ("226 before the data, which is lost", early(Early::Lost), true),
         ("226 before the data, which is kept", early(Early::Kept), false),
         ("226 later than a reply may take", Writing { late_final: late, ..good() }, false),
-        ("226 after a reset", broken(FaultAt::Byte(200_000), FaultEnd::Lies226), true),
-        ("no more is read", broken(FaultAt::Byte(200_000), FaultEnd::Stalls), true),
+        ("226 after a reset", broken(FaultAt::Byte(200_000), FaultEnd::Lies226), false),
+        ("226 after a reset at once", broken(FaultAt::Byte(0), FaultEnd::Lies226), true),
+        ("no more is read", broken(FaultAt::Byte(200_000), FaultEnd::Stalls), false),
+        ("nothing is read", broken(FaultAt::Byte(0), FaultEnd::Stalls), true),
         ("no more is read after the last byte", broken(FaultAt::Byte(SIZE), FaultEnd::Stalls), false),
         ("slow", Writing { slow: Some(Duration::from_millis(20)), ..good() }, false),
     ];
