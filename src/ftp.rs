@@ -23,4 +23,6 @@ pub mod transfer;
 pub mod upload;
 
 mod channel;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod transport;

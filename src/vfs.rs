@@ -75,6 +75,8 @@ pub struct FileSystem {
     changes: Option<Changes>,
     drafts: Drafts,
     hidden: HiddenNames,
+    /// Hidden files that are still on the server.
+    leftovers: Mutex<Vec<RemotePath>>,
     invalidations: Invalidations,
 }
 
@@ -119,7 +121,7 @@ impl FileSystem {
     ) -> (FileSystem, Receiver<Invalidation>) {
         let (invalidations, news) = Invalidations::new();
         let table = Mutex::new(Table::new(directories.base().clone()));
-        let (versions, handles, drafts, hidden) = Default::default();
+        let (versions, handles, drafts, hidden, leftovers) = Default::default();
         let fs = FileSystem {
             config,
             directories,
@@ -131,6 +133,7 @@ impl FileSystem {
             changes,
             drafts,
             hidden,
+            leftovers,
             invalidations,
         };
         (fs, news)
@@ -143,6 +146,9 @@ impl FileSystem {
     /// [`Error::BadName`], [`Error::Stale`], and those of asking the server.
     pub fn lookup(&self, parent: u64, name: &[u8], patience: Patience) -> Result<Timed<Option<Attr>>, Error> {
         let name = Name::new(name)?;
+        if let Some(found) = self.lookup_draft(parent, &name) {
+            return Ok(found);
+        }
         let dir = self.table.lock().path(parent)?;
         let now = Instant::now();
         let answer = self.ask(&dir, &name, patience, now)?;
@@ -154,6 +160,20 @@ impl FileSystem {
             }
             _ => Ok(self.timed(None, answer.learned, now)),
         }
+    }
+
+    /// A name that has changes of ours is there, whatever the server says or does not say; counts as a lookup.
+    fn lookup_draft(&self, parent: u64, name: &Name) -> Option<Timed<Option<Attr>>> {
+        let ino = self.table.lock().number(parent, name)?;
+        self.draft(ino)?;
+        let (facts, learned) = {
+            let mut table = self.table.lock();
+            let known = table.facts(ino)?;
+            table.hold(ino);
+            known
+        };
+        let Timed { value, ttl } = self.attr(&Seen { ino, facts, learned, outdated: false });
+        Some(Timed { value: Some(value), ttl })
     }
 
     /// Takes back `lookups` lookups of an inode.

@@ -12,6 +12,7 @@
 //! ```
 
 mod file;
+mod pump;
 mod ranges;
 mod stage;
 mod staged;
@@ -81,6 +82,8 @@ struct Shared {
     appends_not: AtomicBool,
     /// Attributes that the server cannot set are no error.
     quiet: bool,
+    /// The mount ends: one attempt must do.
+    hurry: AtomicBool,
 }
 
 impl Shared {
@@ -98,8 +101,13 @@ impl Writers {
     /// `quiet`, a mode or time that the server cannot set is no error.
     pub fn new(remote: Arc<Remote>, staging: Arc<dyn Staging>, bound: Duration, quiet: bool) -> Writers {
         let workers = Workers::new("store", STREAMS, STREAMS_WAITING);
-        let appends_not = AtomicBool::new(false);
-        Writers(Arc::new(Shared { remote, staging, workers, bound, appends_not, quiet }))
+        let (appends_not, hurry) = Default::default();
+        Writers(Arc::new(Shared { remote, staging, workers, bound, appends_not, quiet, hurry }))
+    }
+
+    /// From now on an upload that breaks is not tried again.
+    pub fn hurry(&self) {
+        self.0.hurry.store(true, Ordering::Relaxed);
     }
 
     /// A file that is empty from now on, whatever the server has of that name. `mode` is what a new one gets.

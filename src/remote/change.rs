@@ -220,3 +220,6 @@ fn plain(path: &RemotePath, kind: EntryKind) -> RemoteEntry {
         unique: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

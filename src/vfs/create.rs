@@ -27,11 +27,15 @@ impl FileSystem {
         let name = Name::new(name)?;
         let dir = self.table.lock().path(parent)?;
         let exclusive = flags & libc::O_EXCL != 0;
-        let answer = match exclusive {
-            true => self.recent(&dir, &name, patience)?,
-            false => self.ask(&dir, &name, patience, Instant::now())?,
+        let begun = self.table.lock().number(parent, &name).is_some_and(|ino| self.draft(ino).is_some());
+        let exists = begun || {
+            let answer = match exclusive {
+                true => self.recent(&dir, &name, patience)?,
+                false => self.ask(&dir, &name, patience, Instant::now())?,
+            };
+            answer.entry.is_some_and(|entry| self.is_shown(&entry))
         };
-        if answer.entry.is_some_and(|entry| self.is_shown(&entry)) {
+        if exists {
             if exclusive {
                 return Err(Error::Exists);
             }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -18,6 +19,9 @@ use crate::vfs::handle::FileHandle;
 use crate::vfs::inode::Place;
 use crate::vfs::{Error, FileSystem};
 use crate::write::{WriteError, WriteFile, Writers};
+
+/// Uploads at once at the end of a mount.
+const AT_THE_END: usize = 32;
 
 /// What a file system needs to change anything.
 #[derive(Debug)]
@@ -197,21 +201,34 @@ impl FileSystem {
         self.invalidations.everything(ino);
     }
 
-    /// Uploads everything that is still unsent, at the end of a mount. Returns how many files were not.
+    /// Uploads everything that is still unsent, at the end of a mount, each file with one attempt. Returns how
+    /// many files were not.
     pub fn finish(&self) -> usize {
+        let Ok(changes) = self.changes() else { return 0 };
+        changes.writers.hurry();
         let drafts: Vec<_> = self.drafts.lock().iter().map(|(&ino, draft)| (ino, draft.clone())).collect();
-        let mut left = 0;
-        for (ino, draft) in drafts {
+        let left = AtomicUsize::new(0);
+        let send = |ino, draft: &Arc<WriteFile>| {
             if self.table.lock().is_unlinked(ino) {
-                continue;
+                return;
             }
-            if let Err(error) = self.settle(ino, &draft, Patience::Until(self.any_time())) {
+            if let Err(error) = self.settle(ino, draft, Patience::Until(self.any_time())) {
                 let path = self.path(ino).map(|path| path.to_string()).unwrap_or_default();
                 log::error!("{path} is lost, it could not be uploaded: {error}");
-                left += 1;
+                left.fetch_add(1, Ordering::Relaxed);
             }
+        };
+        // All at once, since a server that is gone costs each the whole bound.
+        for some in drafts.chunks(AT_THE_END) {
+            std::thread::scope(|scope| {
+                for (ino, draft) in some {
+                    let send = &send;
+                    scope.spawn(move || send(*ino, draft));
+                }
+            });
         }
-        left
+        self.remove_leftovers(self.any_time());
+        left.into_inner()
     }
 }
 

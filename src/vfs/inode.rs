@@ -254,7 +254,10 @@ impl Table {
         version: Option<&Arc<FileVersion>>,
     ) {
         let Ok(node) = self.node_mut(ino) else { return };
-        node.facts = Some((Facts { kind: node.kind, ..facts }, learned));
+        let facts = Facts { kind: node.kind, ..facts };
+        node.facts = Some((facts, learned));
+        // The kernel took part in it, and asks for the attributes anew.
+        node.told = Some(facts);
         if let Some(version) = version {
             let opened = node.opened.get_or_insert_default();
             opened.version = Some(version.clone());

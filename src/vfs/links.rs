@@ -32,6 +32,9 @@ pub(super) fn contained(target: &[u8], dir: &RemotePath, base: &RemotePath) -> R
     let rest = path.below(base).ok_or(Error::LinkLeaves)?;
     let inside = dir.below(base).ok_or(Error::LinkLeaves)?;
     let depth = if inside.is_empty() { 0 } else { inside.split(|&b| b == b'/').count() };
+    if stays_as_it_is(target, depth) {
+        return raw(target);
+    }
     let mut shown = b"../".repeat(depth);
     shown.extend_from_slice(rest);
     if rest.is_empty() {
@@ -45,6 +48,18 @@ pub(super) fn contained(target: &[u8], dir: &RemotePath, base: &RemotePath) -> R
         return Err(Error::LinkLeaves);
     }
     Ok(shown)
+}
+
+/// Whether the kernel, too, stays inside the mount when it follows `target` from a directory `depth` levels
+/// deep: it goes up at the start only, and not too far. Behind a name, which may be a link itself, `..` can
+/// lead higher than its text says.
+fn stays_as_it_is(target: &[u8], depth: usize) -> bool {
+    let is_up = |component: &&[u8]| *component == b"..";
+    let components = || target.split(|&b| b == b'/').filter(|c| !matches!(*c, b"" | b"."));
+    let up = components().take_while(is_up).count();
+    target.first().is_some_and(|&first| first != b'/')
+        && up <= depth
+        && !components().skip(up).any(|c| is_up(&c))
 }
 
 /// A target as it is, if the kernel can take it.
@@ -67,8 +82,12 @@ mod tests {
         let leaves = None;
         for (base, dir, target, shown) in [
             ("/", "/", "file", Some("file")),
-            ("/", "/a/b", "file", Some("../../a/b/file")),
-            ("/", "/a/b", "../c", Some("../../a/c")),
+            ("/", "/a/b", "file", Some("file")),
+            ("/", "/a/b", "./x//y/", Some("./x//y/")),
+            ("/", "/a/b", "../c", Some("../c")),
+            ("/", "/a/b", "../../c", Some("../../c")),
+            ("/", "/a/b", "x/../../c", Some("../../a/c")),
+            ("/", "/a/b", "../x/../../c", Some("../../c")),
             ("/", "/a/b", "/etc/passwd", Some("../../etc/passwd")),
             ("/", "/a", "../../../../etc", Some("../etc")),
             ("/", "/", "/", Some(".")),

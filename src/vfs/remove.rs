@@ -7,9 +7,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
-use crate::remote::{Kind, Name, RemotePath};
+use crate::remote::{self, Kind, Name, RemotePath};
 use crate::vfs::inode::Place;
 use crate::vfs::{Error, FileSystem};
+
+/// Hidden files that are remembered for another attempt to remove them.
+const LEFTOVERS: usize = 256;
 
 /// Hidden names of this mount; those that a crashed one has left behind are shown like any other.
 #[derive(Debug)]
@@ -75,6 +78,7 @@ impl FileSystem {
             }
         }
         self.vanished(parent, &name, &dir);
+        self.remove_leftovers(deadline);
         Ok(())
     }
 
@@ -183,7 +187,8 @@ impl FileSystem {
         let path = dir.join(&name);
         match changes.remote.remove(&path, self.any_time()) {
             Err(error) if error.kind() != Kind::NotFound => {
-                log::warn!("the removed file {path} is left on the server: {error}");
+                log::warn!("the removed file {path} is still on the server: {error}");
+                self.remove_later(path.clone());
             }
             _ => {}
         }
@@ -191,6 +196,37 @@ impl FileSystem {
         self.versions.forget(&path);
         // See `set_aside`.
         self.table.lock().forget(ino, 1);
+    }
+
+    /// Removes a file or an empty directory.
+    pub(super) fn remove_any(&self, path: &RemotePath, deadline: Deadline) -> Result<(), remote::Error> {
+        let Ok(changes) = self.changes() else { return Ok(()) };
+        match changes.remote.remove(path, deadline) {
+            Err(error) if error.kind() == Kind::IsADirectory => {
+                changes.remote.remove_directory(path, deadline)
+            }
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Notes a hidden file that could not be removed, for [`FileSystem::remove_leftovers`].
+    pub(super) fn remove_later(&self, path: RemotePath) {
+        let mut leftovers = self.leftovers.lock();
+        if leftovers.len() < LEFTOVERS {
+            leftovers.push(path);
+        }
+    }
+
+    /// Tries once more to remove what is left of hidden files, when the server is known to be there.
+    pub(super) fn remove_leftovers(&self, deadline: Deadline) {
+        let leftovers = std::mem::take(&mut *self.leftovers.lock());
+        for path in leftovers {
+            if let Err(error) = self.remove_any(&path, deadline) {
+                log::debug!("{path} is still on the server: {error}");
+                self.remove_later(path);
+            }
+        }
     }
 
     /// Removes an empty directory.

@@ -88,6 +88,7 @@ impl FileSystem {
         self.directories.moved(&from, &to);
         self.versions.forget(&to);
         self.versions.moved(&from, &to);
+        self.remove_leftovers(deadline);
         if let Some(replaced) = replaced {
             self.let_go(replaced);
         }
@@ -135,8 +136,11 @@ impl FileSystem {
     ) -> Result<(), remote::Error> {
         let (Ok(changes), Ok(hidden)) = (self.changes(), self.hidden_name()) else { return Err(refusal) };
         let Some(away) = to.parent().map(|dir| dir.join(&hidden)) else { return Err(refusal) };
-        if changes.remote.rename(to, &away, deadline).is_err() {
-            return Err(refusal);
+        match changes.remote.rename(to, &away, deadline) {
+            Ok(()) => {}
+            // The first refusal tells more than that the target cannot be moved either.
+            Err(error) if was_told(&error) => return Err(refusal),
+            Err(error) => return Err(error),
         }
         log::debug!("{to} is replaced by way of {away}, since the server refuses to do it: {refusal}");
         if let Err(error) = changes.remote.rename(from, to, deadline) {
@@ -148,17 +152,20 @@ impl FileSystem {
             }
             return Err(error);
         }
-        let gone = match changes.remote.remove(&away, deadline) {
-            Err(error) if error.kind() == Kind::IsADirectory => {
-                changes.remote.remove_directory(&away, deadline)
-            }
-            other => other,
-        };
-        if let Err(error) = gone {
-            log::warn!("the replaced {to} is left on the server as {away}: {error}");
+        if let Err(error) = self.remove_any(&away, deadline) {
+            log::warn!("the replaced {to} is still on the server as {away}: {error}");
+            self.remove_later(away);
         }
         Ok(())
     }
+}
+
+/// Whether the server itself said so.
+fn was_told(error: &remote::Error) -> bool {
+    !matches!(
+        error.kind(),
+        Kind::Failed | Kind::Garbled | Kind::Unreachable | Kind::DeadlinePassed | Kind::LoginFailed
+    )
 }
 
 /// Whether RNTO may have refused because the target exists.

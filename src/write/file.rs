@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) discarded: bool,
     /// Why the server takes no more of this file; writing on would be in vain.
     pub(super) refusal: Option<Error>,
+    /// Why the last upload failed.
+    pub(super) failure: Option<Error>,
     /// News of the server's file that nobody has taken yet.
     pub(super) news: Option<RemoteEntry>,
 }
@@ -130,6 +132,7 @@ impl WriteFile {
             unsteady: false,
             discarded: false,
             refusal: None,
+            failure: None,
             news: None,
         };
         WriteFile { shared, state: Mutex::new(state), changed: Condvar::new() }
@@ -321,8 +324,8 @@ impl WriteFile {
         state.stream = Some(Stream { next, finish: false, revoked: false });
         state.busy = true;
         drop(state);
-        let file = self.clone();
-        if self.shared.workers.submit(move || drop(upload::run(&file))).is_err() {
+        let (file, bound) = (self.clone(), Bound::new(self.shared.bound));
+        if self.shared.workers.submit(move || drop(upload::run(&file, bound))).is_err() {
             let mut state = self.state.lock();
             state.stream = None;
             state.busy = false;
@@ -337,7 +340,9 @@ impl WriteFile {
     /// # Errors
     /// What the upload met; the bytes stay staged and the next flush tries again.
     pub fn flush(self: &Arc<Self>) -> Result<(), WriteError> {
+        let bound = Bound::new(self.shared.bound);
         let mut state = self.state.lock();
+        state.failure = None;
         loop {
             if state.busy {
                 if let Some(stream) = &mut state.stream {
@@ -351,10 +356,14 @@ impl WriteFile {
             if state.discarded || !state.is_dirty() {
                 return Ok(());
             }
+            // The upload that we have waited for has used the time up.
+            if let Some(failure) = state.failure.take().filter(|_| bound.deadline().passed()) {
+                return Err(failure.into());
+            }
             state.busy = true;
             state.refusal = None;
             drop(state);
-            return upload::run(self).map_err(WriteError::Remote);
+            return upload::run(self, bound).map_err(WriteError::Remote);
         }
     }
 

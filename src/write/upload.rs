@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cache::{FileId, FileVersion};
 use crate::deadline::Deadline;
@@ -12,23 +12,20 @@ use crate::ftp::error::Error as FtpError;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
 use crate::ftp::session::Session;
-use crate::ftp::upload::{StoreAt, Upload};
+use crate::ftp::upload::StoreAt;
 use crate::read::{Patience, ReadError};
-use crate::remote::{Error, Kind, Lane, Remote, RemotePath, Revoke};
+use crate::remote::{Error, Kind, Lane, Remote, RemotePath};
 use crate::write::file::{Bound, Busy, State, WriteFile};
+use crate::write::pump::{Pumped, pump};
 use crate::write::staged::Errand;
 
-/// Taken from the stage at once, in bytes.
-const CHUNK: usize = 256 * 1024;
 /// Fetched from the server at once, in bytes.
 const FETCH: u64 = 1024 * 1024;
 /// A broken upload of no more than this is done again without a look at what came of it, in bytes.
 const SMALL: u64 = 128 * 1024;
-/// How long a busy upload holds a connection that others wait for.
-const TURN: Duration = Duration::from_millis(500);
-/// A stream that gets nothing to send for this long ends its transfer: servers give up one that stands still.
-const STANDSTILL: Duration = Duration::from_secs(20);
-/// Bound for stopping a transfer.
+/// An upload follows a file that is renamed again and again no more often than this.
+const MOVES: u32 = 20;
+/// Bound for stopping a transfer, and for finding out what a refusal means.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// How one attempt ended.
@@ -40,7 +37,7 @@ enum End {
     /// Nothing is to be done any more, or later: the file was removed, or changed behind the stream.
     Over,
     /// All was sent, but the server tells no size over this connection: its listing must.
-    Blind(Sending, Settled),
+    Blind(Box<(Sending, Settled)>),
     /// It broke, or was refused.
     Broken(FtpError),
     /// Another attempt would change nothing.
@@ -54,9 +51,9 @@ impl From<FtpError> for End {
 }
 
 /// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense.
-pub(super) fn run(file: &Arc<WriteFile>) -> Result<(), Error> {
+pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<(), Error> {
     let _busy = Busy(file);
-    let result = deliver(file);
+    let result = deliver(file, bound);
     if let Err(error) = &result {
         let mut state = file.state.lock();
         let unheard = state.stream.as_ref().is_some_and(|stream| !stream.finish);
@@ -64,6 +61,7 @@ pub(super) fn run(file: &Arc<WriteFile>) -> Result<(), Error> {
             state.refusal = Some(error.clone());
         }
         state.unsteady = true;
+        state.failure = Some(error.clone());
         log::debug!("upload of {} failed: {error}", state.path);
     }
     result
@@ -77,9 +75,8 @@ fn is_final(kind: Kind) -> bool {
     )
 }
 
-fn deliver(file: &Arc<WriteFile>) -> Result<(), Error> {
+fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
     let remote = &file.shared.remote;
-    let mut bound = Bound::new(file.shared.bound);
     let mut attempt = 1;
     loop {
         complete(file, &mut bound)?;
@@ -98,7 +95,8 @@ fn deliver(file: &Arc<WriteFile>) -> Result<(), Error> {
                 continue;
             }
             End::Failed(error) => return Err(error),
-            End::Blind(sending, settled) => {
+            End::Blind(blind) => {
+                let (sending, settled) = *blind;
                 let listed = remote.stat(&path, bound.deadline());
                 match conclude(file, &path, &sending, settled, listed.ok()) {
                     End::Confirmed => return Ok(()),
@@ -110,14 +108,16 @@ fn deliver(file: &Arc<WriteFile>) -> Result<(), Error> {
             End::Broken(error) => error,
         };
         let deadline = bound.deadline();
+        let hurries = file.shared.hurry.load(Ordering::Relaxed);
         let was_moved = file.state.lock().path != path;
         match Remote::pause_before_next(attempt, fresh, &error) {
             // It may have failed because its directory has got another name meanwhile.
-            None if was_moved && !deadline.passed() => {}
-            Some(pause) if !deadline.passed() && !is_full(&error) => remote.pool().pause(pause, deadline),
+            None if was_moved && attempt < MOVES && !deadline.passed() => {}
+            Some(pause) if !deadline.passed() && !is_full(&error) && !hurries => {
+                remote.pool().pause(pause, deadline);
+            }
             _ => {
-                let deadline = Deadline::after(file.shared.bound);
-                return Err(remote.explain_write(&path, &error, deadline));
+                return Err(remote.explain_write(&path, &error, Deadline::after(SETTLE)));
             }
         }
         attempt += 1;
@@ -142,7 +142,7 @@ fn complete(file: &WriteFile, bound: &mut Bound) -> Result<(), Error> {
             || file.error(&state, Kind::Changed, "write", "the server no longer has the rest of the file");
         let Some(base) = base else { return Err(lost()) };
         drop(state);
-        let len = usize::try_from(gap.end - gap.start).unwrap_or(CHUNK);
+        let len = usize::try_from(gap.end - gap.start).unwrap_or(usize::MAX);
         let bytes = base.read(gap.start, len, Patience::Until(bound.deadline())).map_err(|e| match e {
             ReadError::Remote(error) => error,
             ReadError::WouldBlock => {
@@ -297,7 +297,7 @@ fn send(
         state.before = None;
         state.staged.begin(start.from);
     }
-    match pump(file, &mut upload, start, bound) {
+    match pump(file, &mut upload, (start.from, start.to), bound) {
         Pumped::End { at, all } => {
             let finished = upload.finish(bound.deadline());
             bound.progress();
@@ -331,117 +331,6 @@ fn send(
             Err(End::Failed(local(file, &state, &error)))
         }
     }
-}
-
-/// How the bytes ran out.
-enum Pumped {
-    /// Sent up to `at`, which is the end of the file where `all`.
-    End {
-        at: u64,
-        all: bool,
-    },
-    /// They are not wanted any more, or changed behind the stream.
-    Stopped,
-    Broken(FtpError),
-    Local(io::Error),
-}
-
-/// What to do next.
-enum Next {
-    Chunk(usize),
-    End { all: bool },
-    Stop,
-}
-
-/// Moves bytes from the stage to the server.
-fn pump(file: &Arc<WriteFile>, upload: &mut Upload<'_>, start: &Start, bound: &mut Bound) -> Pumped {
-    let mut at = start.from;
-    let mut chunk = vec![0; CHUNK];
-    let began = Instant::now();
-    loop {
-        let (next, stage) = {
-            let (next, mut state) = next(file, start, at, began);
-            if let Next::Chunk(len) = next {
-                // Before they are read: what changes from now on has changed behind us.
-                state.staged.take(at + len as u64);
-                if let Some(stream) = &mut state.stream {
-                    stream.next = at + len as u64;
-                }
-            }
-            (next, state.staged.stage().clone())
-        };
-        let len = match next {
-            Next::Chunk(len) => len,
-            Next::End { all } => return Pumped::End { at, all },
-            Next::Stop => return Pumped::Stopped,
-        };
-        if let Err(error) = stage.read_at(&mut chunk[..len], at) {
-            return Pumped::Local(error);
-        }
-        if let Err(error) = upload.write(&chunk[..len], bound.deadline()) {
-            return Pumped::Broken(error);
-        }
-        file.shared.remote.pool().heard();
-        at += len as u64;
-        bound.progress();
-        // A writer may wait for it.
-        file.changed.notify_all();
-    }
-}
-
-/// Decides what the upload does at `at`; a stream that has nothing to send waits here.
-fn next<'a>(
-    file: &'a Arc<WriteFile>,
-    start: &Start,
-    at: u64,
-    began: Instant,
-) -> (Next, parking_lot::MutexGuard<'a, State>) {
-    let pool = file.shared.remote.pool();
-    let still = Deadline::after(STANDSTILL);
-    let mut parked = None;
-    loop {
-        let mut state = file.state.lock();
-        if state.discarded || (state.stream.is_some() && state.staged.is_overtaken()) {
-            return (Next::Stop, state);
-        }
-        let size = state.staged.size();
-        let end = start.to.unwrap_or(size).min(size);
-        let appends = file.shared.appends();
-        if at < end {
-            let yields = appends && at > start.from && began.elapsed() > TURN && pool.is_wanted();
-            if yields {
-                return (Next::End { all: false }, state);
-            }
-            let left = usize::try_from(end - at).unwrap_or(CHUNK);
-            return (Next::Chunk(left.min(CHUNK)), state);
-        }
-        let Some(stream) = state.stream.as_mut().filter(|stream| !stream.finish) else {
-            return (Next::End { all: true }, state);
-        };
-        if stream.revoked || still.passed() {
-            stream.revoked = false;
-            return (if appends { Next::End { all: false } } else { Next::Stop }, state);
-        }
-        if parked.is_none() {
-            // Parking takes the pool's lock, so not under ours.
-            drop(state);
-            parked = Some(pool.park(revoke(file)));
-            continue;
-        }
-        file.changed.wait_until(&mut state, still.instant());
-    }
-}
-
-/// What the pool calls when the connection is wanted.
-fn revoke(file: &Arc<WriteFile>) -> Revoke {
-    let file = Arc::downgrade(file);
-    Arc::new(move || {
-        let Some(file) = file.upgrade() else { return };
-        if let Some(stream) = &mut file.state.lock().stream {
-            stream.revoked = true;
-        }
-        file.changed.notify_all();
-    })
 }
 
 /// After a part: makes sure that the server has it, so that the rest can follow later.
@@ -495,7 +384,7 @@ fn confirm(
         Ok((settled, entry))
     });
     match told {
-        Ok((settled, entry)) if entry.size.is_none() => End::Blind(sending, settled),
+        Ok((settled, entry)) if entry.size.is_none() => End::Blind(Box::new((sending, settled))),
         Ok((settled, entry)) => conclude(file, path, &sending, settled, Some(entry)),
         Err(error) => {
             if let Some(from) = sending.from {
@@ -541,8 +430,7 @@ fn conclude(
     match failed.filter(|_| !file.shared.quiet) {
         None => End::Confirmed,
         Some(Granted::Refused(error)) => {
-            let deadline = Deadline::after(file.shared.bound);
-            End::Failed(file.shared.remote.explain_write(path, &error, deadline))
+            End::Failed(file.shared.remote.explain_write(path, &error, Deadline::after(SETTLE)))
         }
         Some(_) => {
             let cause = "the server has no command for it (-o quiet ignores that)";

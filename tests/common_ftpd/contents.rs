@@ -27,8 +27,13 @@ impl Tree {
                 file
             }
         };
+        let FileId(number) = file;
         if let Some(entry) = self.by_id(file) {
             entry.whole = false;
+            if before.is_none() {
+                // As an inode's number: not the one that an older file of this name had.
+                entry.unique = entry.unique.wrapping_add(number << 40);
+            }
         }
         let path = path.to_owned();
         self.landings.push(Landing { verb, path, offset, bytes: 0, whole: false, before, file });

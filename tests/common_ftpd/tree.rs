@@ -23,6 +23,8 @@ pub(crate) enum Node {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: FileId,
+    /// Told by MLSD and MLST.
+    pub(super) unique: u64,
     pub(super) mode: u16,
     /// False while an upload runs, and after one that broke.
     pub(super) whole: bool,
@@ -31,7 +33,7 @@ pub(super) struct Entry {
 
 /// Which file it is, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId(u64);
+pub(super) struct FileId(pub(super) u64);
 
 /// One upload that the tree was opened for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl Tree {
         self.insert(path, Node::Directory);
     }
 
-    /// What is replaced by this stays the same file.
+    /// What is replaced by this stays the same file. Its `unique` is a hash of its first path.
     pub(super) fn insert(&mut self, path: &str, node: Node) -> FileId {
         let mode = if matches!(node, Node::Directory) { 0o755 } else { 0o644 };
         if let Some(entry) = self.nodes.get_mut(path) {
@@ -104,7 +106,8 @@ impl Tree {
         }
         self.last_id += 1;
         let id = FileId(self.last_id);
-        self.nodes.insert(path.to_owned(), Entry { id, mode, whole: true, node });
+        let unique = path.bytes().fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        self.nodes.insert(path.to_owned(), Entry { id, unique, mode, whole: true, node });
         id
     }
 
@@ -203,8 +206,7 @@ pub(super) fn parent(path: &str) -> &str {
 }
 
 fn facts(entry: &Entry) -> String {
-    let FileId(unique) = entry.id;
-    let mode = entry.mode;
+    let (unique, mode) = (entry.unique, entry.mode);
     match &entry.node {
         Node::File { bytes, time } => format!(
             "type=file;size={};modify={};unique={unique:x};UNIX.mode={mode:04o};",

@@ -37,6 +37,8 @@ mod refused;
 #[cfg(test)]
 mod renames;
 #[cfg(test)]
+mod replacing;
+#[cfg(test)]
 mod server_itself;
 #[cfg(test)]
 mod sharing;

@@ -28,11 +28,11 @@ on_every_server!(
 
 /// Bounds that end within a test.
 const SHORT: [&str; 7] = [
-    "operation_timeout=10",
-    "reply_timeout=5",
-    "stall_timeout=5",
-    "login_timeout=5",
-    "connect_timeout=3",
+    "operation_timeout=4",
+    "reply_timeout=2",
+    "stall_timeout=2",
+    "login_timeout=3",
+    "connect_timeout=2",
     "attr_timeout=1",
     "cache_timeout=1",
 ];
@@ -40,12 +40,20 @@ const SHORT: [&str; 7] = [
 /// No call takes longer, on a loaded machine.
 const BOUND: Duration = Duration::from_secs(60);
 
-const SIZE: usize = 16 * MIB as usize;
-const STEP: usize = 256 * 1024;
+const SIZE: usize = 6 * MIB as usize;
+const STEP: usize = 128 * 1024;
 /// What a file has that is appended to.
 const OLD: usize = 100_000;
-/// Steps before which the server is disturbed: before the first byte, in between, and before close().
-const MOMENTS: [usize; 5] = [0, 1, SIZE / STEP / 3, SIZE / STEP * 2 / 3, SIZE / STEP];
+/// Steps before which the server is disturbed: before the first byte, in between, and before close(). Those from
+/// which it stays away until close() has returned are fewer, since each costs all of the bounds.
+const MOMENTS: [(Away, usize); 6] = [
+    (Away::Shortly, 0),
+    (Away::Shortly, 1),
+    (Away::Shortly, SIZE / STEP / 2),
+    (Away::Shortly, SIZE / STEP),
+    (Away::UntilClosed, 1),
+    (Away::UntilClosed, SIZE / STEP / 2),
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
@@ -83,35 +91,33 @@ fn disturbed(kind: Kind, how: &str, disturb: fn(&mut Server), mend: fn(&mut Serv
     let mount = Mount::start(&server.url(User::Tester, "/"), &SHORT);
     let mut rows = Vec::new();
     for deed in [Deed::Create, Deed::Append] {
-        for away in [Away::Shortly, Away::UntilClosed] {
-            for moment in MOMENTS {
-                let point = format!("{how} before step {moment} of {deed:?}, away {away:?}");
-                let name = format!("{deed:?}-{away:?}-{moment}");
-                let (new, whole) = contents(deed, rows.len() as u64);
-                if deed == Deed::Append {
-                    write_served(&served.path().join(&name), &whole[..OLD]);
-                }
-                let path = mount.path().join(&name);
-                usable(&path, deed);
-                let close = interrupted(path.clone(), deed, new, moment, || {
-                    disturb(&mut server);
-                    if away == Away::Shortly {
-                        mend(&mut server);
-                    }
-                });
-                let landed = fs::read(served.path().join(&name)).unwrap_or_default();
-                let complete = landed == *whole;
-                if away == Away::UntilClosed {
+        for (away, moment) in MOMENTS {
+            let point = format!("{how} before step {moment} of {deed:?}, away {away:?}");
+            let name = format!("{deed:?}-{away:?}-{moment}");
+            let (new, whole) = contents(deed, rows.len() as u64);
+            if deed == Deed::Append {
+                write_served(&served.path().join(&name), &whole[..OLD]);
+            }
+            let path = mount.path().join(&name);
+            usable(&path, deed);
+            let close = interrupted(path.clone(), deed, new, moment, || {
+                disturb(&mut server);
+                if away == Away::Shortly {
                     mend(&mut server);
                 }
-                println!("{kind:?}: {point:<56} close {close:?}, {} of {}", landed.len(), whole.len());
-                if close.is_err() {
-                    recovered(&point, &path, &served.path().join(&name), &whole);
-                }
-                let seen = within(BOUND, "read back", move || fs::read(path)).unwrap();
-                assert!(seen == *whole, "{point}: the mount shows something else");
-                rows.push(Row { point, close, complete });
+            });
+            let landed = fs::read(served.path().join(&name)).unwrap_or_default();
+            let complete = landed == *whole;
+            if away == Away::UntilClosed {
+                mend(&mut server);
             }
+            println!("{kind:?}: {point:<56} close {close:?}, {} of {}", landed.len(), whole.len());
+            if close.is_err() {
+                recovered(&point, &path, &served.path().join(&name), &whole);
+            }
+            let seen = within(BOUND, "read back", move || fs::read(path)).unwrap();
+            assert!(seen == *whole, "{point}: the mount shows something else");
+            rows.push(Row { point, close, complete });
         }
     }
     judge(kind, &rows);

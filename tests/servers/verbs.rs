@@ -309,7 +309,7 @@ fn each_refusal_has_its_kind(kind: Kind) {
     fs::write(b.local("locked/file"), b"3").unwrap();
     fs::create_dir(b.local("locked/dir")).unwrap();
     let (r, p) = (&b.remote, |name: &str| b.path(name));
-    let mkdir = |name: &str| failure(r.make_directory(&p(name), Some(0o755), deadline()));
+    let mkdir = |name: &str| failure(r.make_directory(&p(name), Some(0o700), deadline()));
     for (got, expected, what) in [
         (failure(r.remove(&p("missing"), deadline())), Failure::NotFound, "remove missing"),
         (failure(r.remove(&p("no/dir"), deadline())), Failure::NotFound, "remove in a missing directory"),
