@@ -43,4 +43,5 @@ mod refusals;
 mod replaced;
 mod scale;
 mod stopped;
+mod uploads;
 mod verbs;
