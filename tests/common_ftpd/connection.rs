@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 
 use super::data::Way;
 use super::quirks::{Opening, Passive, Quirks, Refusal, Rest, Then};
-use super::server::Shared;
+use super::server::{Cut, Shared};
 use super::tree::{Node, join};
+use super::writing::Setting;
 
 /// Ends a connection.
 pub(super) struct Over;
@@ -33,6 +34,8 @@ pub(super) struct Connection<'a> {
     cwd: String,
     pub(super) restart: usize,
     pub(super) way: Option<Way>,
+    /// The argument of RNFR.
+    pub(super) renaming: Option<String>,
     /// Replies kept back, to be sent in another order.
     held: Option<Vec<Vec<u8>>>,
 }
@@ -47,9 +50,22 @@ impl<'a> Connection<'a> {
         stream.set_nodelay(true).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
         let cwd = shared.quirks.lock().home.to_owned();
-        let (replies, restart, way, held) = (0, 0, None, None);
+        let (replies, restart, way, renaming, held) = (0, 0, None, None, None);
         let logged_in = false;
-        Connection { shared, number, stream, reader, replies, refusal, logged_in, cwd, restart, way, held }
+        Connection {
+            shared,
+            number,
+            stream,
+            reader,
+            replies,
+            refusal,
+            logged_in,
+            cwd,
+            restart,
+            way,
+            renaming,
+            held,
+        }
     }
 
     pub(super) fn serve(&mut self) -> Step {
@@ -91,12 +107,19 @@ impl<'a> Connection<'a> {
 
     /// Sends one reply; `text` may be several lines.
     pub(super) fn reply(&mut self, text: &str) -> Step {
+        let cut = self.shared.next_reply_is_cut();
+        if cut == Some(Cut::Before) {
+            return self.cut();
+        }
         let bytes = format!("{text}\r\n").into_bytes();
         match &mut self.held {
             Some(held) => held.push(bytes),
             None => self.stream.write_all(&bytes)?,
         }
         self.replies += 1;
+        if cut == Some(Cut::After) {
+            return self.cut();
+        }
         self.maybe_cut()
     }
 
@@ -115,11 +138,15 @@ impl<'a> Connection<'a> {
     fn maybe_cut(&mut self) -> Step {
         let cut = self.shared.quirks.lock().control_cut;
         if cut.is_some_and(|cut| self.replies == cut.after && self.number < cut.connections) {
-            self.shared.cuts.fetch_add(1, Ordering::SeqCst);
-            self.stream.shutdown(Shutdown::Both)?;
-            return Err(Over);
+            return self.cut();
         }
         Ok(())
+    }
+
+    fn cut(&mut self) -> Step {
+        self.shared.cuts.fetch_add(1, Ordering::SeqCst);
+        self.stream.shutdown(Shutdown::Both)?;
+        Err(Over)
     }
 
     fn line(&mut self) -> Result<String, Over> {
@@ -163,6 +190,16 @@ impl<'a> Connection<'a> {
         if !self.logged_in && !["USER", "PASS", "ACCT", "FEAT", "QUIT"].contains(&verb.as_str()) {
             return self.reply("530 Please login with USER and PASS.");
         }
+        if quirks.writing.rnfr_insists
+            && self.renaming.is_some()
+            && !["RNTO", "NOOP"].contains(&verb.as_str())
+        {
+            return self.reply("501 Bad sequence of commands");
+        }
+        let cwd = self.cwd.clone();
+        if let Some(step) = self.change(&quirks, &verb, argument, &cwd) {
+            return step;
+        }
         match verb.as_str() {
             "USER" if quirks.no_password => self.welcome(),
             "USER" => self.reply("331 Password required"),
@@ -188,7 +225,7 @@ impl<'a> Connection<'a> {
                 Some(_) => self.reply(&format!("550 {argument}: Not a directory")),
                 None => self.absent(argument),
             },
-            "SIZE" => match self.node(&path) {
+            "SIZE" if quirks.writing.size => match self.node(&path) {
                 Some(Node::File { bytes, .. }) => self.reply(&format!("213 {}", bytes.len())),
                 Some(_) => self.reply(&format!("550 {argument}: not a regular file")),
                 None => self.absent(argument),
@@ -247,8 +284,9 @@ impl<'a> Connection<'a> {
             Some(text) => self.reply(text),
             None => {
                 let mlst = if quirks.mlst { " MLST type*;size*;modify*;unique*;UNIX.mode*;\r\n" } else { "" };
+                let mfmt = if quirks.writing.mfmt == Setting::Unknown { "" } else { " MFMT\r\n" };
                 self.reply(&format!(
-                    "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n{mlst} REST STREAM\r\n SIZE\r\n211 End"
+                    "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n{mfmt}{mlst} REST STREAM\r\n SIZE\r\n211 End"
                 ))
             }
         }

@@ -36,15 +36,7 @@ impl Connection<'_> {
     pub(super) fn transfer(&mut self, quirks: &Quirks, bytes: &[u8]) -> Step {
         let Some(way) = self.way.take() else { return self.reply("425 Use EPSV or PORT first") };
         self.announce(quirks.opening)?;
-        let connected = match way {
-            Way::Passive(listener) => listener.accept().map(|(stream, _)| stream),
-            Way::Active(address) => {
-                if quirks.stranger {
-                    intrude(address);
-                }
-                TcpStream::connect_timeout(&address, PATIENCE)
-            }
-        };
+        let connected = self.connect(way, quirks);
         let Ok(mut data) = connected else { return self.reply("425 Can't open data connection") };
         data.set_write_timeout(Some(Duration::from_secs(30)))?;
         let cut = {
@@ -90,7 +82,20 @@ impl Connection<'_> {
         self.after_transfer(quirks, true)
     }
 
-    fn after_transfer(&mut self, quirks: &Quirks, succeeded: bool) -> Step {
+    /// Takes or makes the data connection.
+    pub(super) fn connect(&self, way: Way, quirks: &Quirks) -> std::io::Result<TcpStream> {
+        match way {
+            Way::Passive(listener) => listener.accept().map(|(stream, _)| stream),
+            Way::Active(address) => {
+                if quirks.stranger {
+                    intrude(address);
+                }
+                TcpStream::connect_timeout(&address, PATIENCE)
+            }
+        }
+    }
+
+    pub(super) fn after_transfer(&mut self, quirks: &Quirks, succeeded: bool) -> Step {
         if let Some(late) = quirks.late.filter(|late| !(late.failed_only && succeeded)) {
             std::thread::sleep(late.pause);
             self.raw(late.bytes)?;

@@ -3,16 +3,24 @@
 //!
 //! ```text
 //! Server (accept loop, counters, transcript) -> Connection (one thread each, commands) -> data connections
+//!                                                  change: what alters the tree       -> upload: STOR, APPE
 //! ```
 
+mod change;
 mod connection;
+mod contents;
 mod data;
 mod quirks;
 mod server;
 mod tree;
+mod upload;
+mod writing;
 
 pub(crate) use quirks::{
     ControlCut, DataCut, DataCutEnd, Late, ListForm, Opening, Passive, Quirks, Refusal, Rest, Said, Then,
 };
 pub(crate) use server::Server;
 pub(crate) use tree::{Tree, pattern};
+pub(crate) use writing::{
+    Early, FaultAt, FaultEnd, RefusedUpload, ReplyCut, RestStor, Setting, UploadFault, Writing,
+};

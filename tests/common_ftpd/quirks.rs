@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::writing::Writing;
+
 /// All switches. They can be changed while the server runs; each takes effect at the next command.
 #[derive(Clone, Debug)]
 pub(crate) struct Quirks {
@@ -55,6 +57,8 @@ pub(crate) struct Quirks {
     pub(crate) reorders: bool,
     /// Pause after each 64 KiB of a RETR.
     pub(crate) slow: Option<Duration>,
+    /// Everything that changes the tree.
+    pub(crate) writing: Writing,
 }
 
 impl Default for Quirks {
@@ -84,6 +88,7 @@ impl Default for Quirks {
             endless_listings: false,
             reorders: false,
             slow: None,
+            writing: Writing::default(),
         }
     }
 }

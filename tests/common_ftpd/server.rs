@@ -35,6 +35,13 @@ pub(super) struct Shared {
     stopping: AtomicBool,
 }
 
+/// When a connection is cut: before or after its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    Before,
+    After,
+}
+
 impl Server {
     /// A server on a free port of 127.0.0.1.
     pub(crate) fn start(tree: Tree, quirks: Quirks) -> Server {
@@ -163,6 +170,24 @@ impl Shared {
                 }
             });
         }
+    }
+
+    /// Whether the connection that is about to send a reply is to be cut.
+    pub(super) fn next_reply_is_cut(&self) -> Option<Cut> {
+        let mut quirks = self.quirks.lock();
+        let cut = quirks.writing.reply_cut.as_mut()?;
+        if cut.after == 0 {
+            return Some(Cut::Before);
+        }
+        cut.after -= 1;
+        if cut.after > 0 {
+            return None;
+        }
+        let now = if cut.lost { Cut::Before } else { Cut::After };
+        if !cut.for_ever {
+            quirks.writing.reply_cut = None;
+        }
+        Some(now)
     }
 
     /// Takes a place; the refusal when there is none.

@@ -1,4 +1,4 @@
-//! What the server holds, and how it prints it.
+//! What the server holds, and how it prints it. How it changes: `contents`.
 
 use std::collections::BTreeMap;
 
@@ -16,25 +16,69 @@ const OLD: i64 = 1_614_834_367;
 pub(crate) enum Node {
     File { bytes: Vec<u8>, time: i64 },
     Directory,
-    Link(&'static str),
+    Link(String),
+}
+
+/// A node and what it has besides.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) id: FileId,
+    /// Told by MLSD and MLST.
+    pub(super) unique: u64,
+    pub(super) mode: u16,
+    /// False while an upload runs, and after one that broke.
+    pub(super) whole: bool,
+    pub(super) node: Node,
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId(pub(super) u64);
+
+/// One upload that the tree was opened for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Landing {
+    /// STOR or APPE.
+    pub(crate) verb: &'static str,
+    pub(crate) path: String,
+    /// Where its bytes went.
+    pub(crate) offset: usize,
+    /// How many came.
+    pub(crate) bytes: usize,
+    /// The client ended the data in order.
+    pub(crate) whole: bool,
+    /// The size of what was there before, and whether that was whole.
+    pub(crate) before: Option<(usize, bool)>,
+    pub(super) file: FileId,
 }
 
 /// Nodes by absolute path. `/` is always there.
-#[derive(Clone, Debug)]
-pub(crate) struct Tree(BTreeMap<String, Node>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tree {
+    pub(super) nodes: BTreeMap<String, Entry>,
+    pub(super) last_id: u64,
+    pub(super) landings: Vec<Landing>,
+}
 
 impl Tree {
     /// A tree with the login directory `/home/u`, which holds a file `small` (1,000 bytes), `big` (300 KiB),
     /// a directory `sub` with one file, and a link.
     pub(crate) fn sample() -> Tree {
-        let mut tree = Tree(BTreeMap::new());
-        for dir in ["/", "/home", "/home/u", "/home/u/sub"] {
-            tree.0.insert(dir.to_owned(), Node::Directory);
-        }
+        let mut tree = Tree::bare();
+        tree.insert("/home/u/sub", Node::Directory);
         tree.put("/home/u/small", pattern(1, 1000));
         tree.put("/home/u/big", pattern(2, 300 * 1024));
         tree.put("/home/u/sub/inner", pattern(3, 10));
-        tree.0.insert("/home/u/link".to_owned(), Node::Link("small"));
+        tree.insert("/home/u/link", Node::Link("small".to_owned()));
+        tree
+    }
+
+    /// A tree with an empty login directory `/home/u`.
+    pub(crate) fn bare() -> Tree {
+        let mut tree = Tree::default();
+        for dir in ["/", "/home", "/home/u"] {
+            tree.insert(dir, Node::Directory);
+        }
         tree
     }
 
@@ -45,14 +89,37 @@ impl Tree {
 
     /// Makes or replaces a file, last modified at `time` (seconds since 1970).
     pub(crate) fn put_at(&mut self, path: &str, bytes: Vec<u8>, time: i64) {
-        self.0.insert(path.to_owned(), Node::File { bytes, time });
+        self.insert(path, Node::File { bytes, time });
+    }
+
+    /// Makes a directory.
+    pub(crate) fn put_directory(&mut self, path: &str) {
+        self.insert(path, Node::Directory);
+    }
+
+    /// What is replaced by this stays the same file. Its `unique` is a hash of its first path.
+    pub(super) fn insert(&mut self, path: &str, node: Node) -> FileId {
+        let mode = if matches!(node, Node::Directory) { 0o755 } else { 0o644 };
+        if let Some(entry) = self.nodes.get_mut(path) {
+            (entry.node, entry.whole) = (node, true);
+            return entry.id;
+        }
+        self.last_id += 1;
+        let id = FileId(self.last_id);
+        let unique = path.bytes().fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        self.nodes.insert(path.to_owned(), Entry { id, unique, mode, whole: true, node });
+        id
     }
 
     /// What is at `path`, links followed.
     pub(crate) fn at(&self, path: &str) -> Option<&Node> {
-        match self.0.get(path)? {
-            Node::Link(target) => self.0.get(&join(parent(path), target)),
-            node => Some(node),
+        self.entry(path).map(|entry| &entry.node)
+    }
+
+    pub(super) fn entry(&self, path: &str) -> Option<&Entry> {
+        match self.nodes.get(path)? {
+            Entry { node: Node::Link(target), .. } => self.nodes.get(&join(parent(path), target)),
+            entry => Some(entry),
         }
     }
 
@@ -66,7 +133,7 @@ impl Tree {
 
     /// The facts of `path`, without its name.
     pub(crate) fn facts(&self, path: &str) -> Option<String> {
-        self.at(path).map(|node| facts(path, node))
+        self.entry(path).map(facts)
     }
 
     /// MDTM's answer.
@@ -79,26 +146,25 @@ impl Tree {
 
     /// MLSD's data.
     pub(crate) fn mlsd(&self, dir: &str) -> Vec<u8> {
-        let lines = self.children(dir).map(|(path, name, node)| format!("{} {name}\r\n", facts(path, node)));
+        let lines = self.children(dir).map(|(name, entry)| format!("{} {name}\r\n", facts(entry)));
         let own = format!("type=cdir;unique=d{}; {dir}\r\n", dir.len());
         std::iter::once(own).chain(lines).collect::<String>().into_bytes()
     }
 
     /// LIST's data.
     pub(crate) fn list(&self, dir: &str, form: ListForm) -> Vec<u8> {
-        let lines = self.children(dir).map(|(_, name, node)| match form {
-            ListForm::Unix { zone } => unix_line(name, node, zone),
-            ListForm::Dos => dos_line(name, node),
+        let lines = self.children(dir).map(|(name, entry)| match form {
+            ListForm::Unix { zone } => unix_line(name, entry, zone),
+            ListForm::Dos => dos_line(name, &entry.node),
         });
         let total = if form == ListForm::Dos { "" } else { "total 1\r\n" };
         (total.to_owned() + &lines.collect::<String>()).into_bytes()
     }
 
-    fn children<'a>(&'a self, dir: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a Node)> {
-        self.0.iter().filter(|(path, _)| *path != "/").filter_map(move |(path, node)| {
-            let (holder, name) = path.rsplit_once('/')?;
-            let holder = if holder.is_empty() { "/" } else { holder };
-            (holder == dir).then_some((path.as_str(), name, node))
+    pub(super) fn children<'a>(&'a self, dir: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+        self.nodes.iter().filter(|(path, _)| *path != "/").filter_map(move |(path, entry)| {
+            let (_, name) = path.rsplit_once('/')?;
+            (parent(path) == dir).then_some((name, entry))
         })
     }
 }
@@ -131,21 +197,45 @@ pub(crate) fn join(dir: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("/", |(dir, _)| dir)
+/// The directory of an absolute path.
+pub(super) fn parent(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        None | Some(("", _)) => "/",
+        Some((dir, _)) => dir,
+    }
 }
 
-fn facts(path: &str, node: &Node) -> String {
-    let unique: u64 = path.bytes().fold(7, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-    match node {
+fn facts(entry: &Entry) -> String {
+    let (unique, mode) = (entry.unique, entry.mode);
+    match &entry.node {
         Node::File { bytes, time } => format!(
-            "type=file;size={};modify={};unique={unique:x};UNIX.mode=0644;",
+            "type=file;size={};modify={};unique={unique:x};UNIX.mode={mode:04o};",
             bytes.len(),
             time_value(*time)
         ),
-        Node::Directory => format!("type=dir;modify={};unique={unique:x};UNIX.mode=0755;", time_value(OLD)),
+        Node::Directory => {
+            format!("type=dir;modify={};unique={unique:x};UNIX.mode={mode:04o};", time_value(OLD))
+        }
         Node::Link(target) => format!("type=OS.unix=slink:{target};unique={unique:x};"),
     }
+}
+
+/// The time that `YYYYMMDDHHMMSS` tells, in seconds since 1970.
+pub(super) fn seconds(value: &str) -> Option<i64> {
+    if value.len() != 14 || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part = |from: usize, to: usize| value[from..to].parse::<i8>().ok();
+    let time = DateTime::new(
+        value[..4].parse().ok()?,
+        part(4, 6)?,
+        part(6, 8)?,
+        part(8, 10)?,
+        part(10, 12)?,
+        part(12, 14)?,
+        0,
+    );
+    Some(Offset::UTC.to_timestamp(time.ok()?).ok()?.as_second())
 }
 
 fn civil(seconds: i64) -> DateTime {
@@ -157,14 +247,16 @@ fn time_value(seconds: i64) -> String {
     format!("{:04}{:02}{:02}{:02}{:02}{:02}", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
 }
 
-fn unix_line(name: &str, node: &Node, zone: i64) -> String {
+fn unix_line(name: &str, entry: &Entry, zone: i64) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (mode, size, time, shown) = match node {
-        Node::File { bytes, time } => ("-rw-r--r--", bytes.len(), *time, name.to_owned()),
-        Node::Directory => ("drwxr-xr-x", 4096, OLD, name.to_owned()),
-        Node::Link(target) => ("lrwxrwxrwx", target.len(), OLD, format!("{name} -> {target}")),
+    let (kind, size, time, shown) = match &entry.node {
+        Node::File { bytes, time } => ('-', bytes.len(), *time, name.to_owned()),
+        Node::Directory => ('d', 4096, OLD, name.to_owned()),
+        Node::Link(target) => ('l', target.len(), OLD, format!("{name} -> {target}")),
     };
+    let bits = (0..9).map(|i| if entry.mode & (0o400 >> i) == 0 { '-' } else { ['r', 'w', 'x'][i % 3] });
+    let mode: String = std::iter::once(kind).chain(bits).collect();
     let t = civil(time + zone);
     let month = MONTHS[usize::try_from(t.month() - 1).unwrap()];
     let young = Timestamp::now().as_second() - time < 180 * 86_400;

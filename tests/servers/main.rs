@@ -51,5 +51,6 @@ mod replaced;
 mod scale;
 mod stopped;
 mod tools;
+mod uploads;
 mod verbs;
 mod written;

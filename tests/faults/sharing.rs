@@ -1,0 +1,176 @@
+//! Several programs with one file, and a server that is away when it is to be stored.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::common::bounded::{eventually, within};
+use crate::common_ftpd::{FaultAt, FaultEnd, Quirks, Server, Tree, UploadFault, Writing, pattern};
+use crate::mounted::{CALL, HEALING, Mounted, OPERATION, close, errno_name, store, sync};
+
+const SIZE: usize = 1 << 20;
+const PIECE: usize = 40_000;
+
+#[test]
+fn writers_and_readers_of_one_file_see_one_file() {
+    let mut tree = Tree::bare();
+    tree.put("/home/u/file", pattern(51, SIZE));
+    let mounted = Mounted::good(tree);
+    let expected: Arc<Vec<u8>> = Arc::new(pattern(52, SIZE));
+    let old: Arc<Vec<u8>> = Arc::new(pattern(51, SIZE));
+    let writing = Arc::new(AtomicBool::new(true));
+    // Each byte that is read is the old or the new one.
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (writing, path) = (writing.clone(), mounted.path("file"));
+            let (old, expected) = (old.clone(), expected.clone());
+            thread::spawn(move || {
+                let file = File::open(path).unwrap();
+                let mut found = vec![0; SIZE];
+                while writing.load(Ordering::SeqCst) {
+                    file.read_exact_at(&mut found, 0).unwrap();
+                    let strange = (0..SIZE).find(|&i| found[i] != old[i] && found[i] != expected[i]);
+                    assert_eq!(strange, None, "a byte that nobody wrote");
+                }
+            })
+        })
+        .collect();
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let (path, expected) = (mounted.path("file"), expected.clone());
+            thread::spawn(move || {
+                let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+                for (number, piece) in expected.chunks(PIECE).enumerate() {
+                    if number % 4 != writer {
+                        continue;
+                    }
+                    let offset = (number * PIECE) as u64;
+                    file.write_all_at(piece, offset).unwrap();
+                    let mut found = vec![0; piece.len()];
+                    file.read_exact_at(&mut found, offset).unwrap();
+                    assert!(found == piece, "written, and read back otherwise");
+                    if number % 3 == 0 {
+                        file.sync_all().unwrap();
+                    }
+                }
+                close(file).unwrap();
+            })
+        })
+        .collect();
+    for writer in writers {
+        within(3 * CALL, "a writer", move || writer.join()).unwrap();
+    }
+    writing.store(false, Ordering::SeqCst);
+    for reader in readers {
+        within(3 * CALL, "a reader", move || reader.join()).unwrap();
+    }
+    assert!(mounted.landed("file").unwrap() == *expected);
+    assert!(mounted.read("file").unwrap() == *expected);
+}
+
+#[test]
+fn many_appenders_of_one_file_lose_no_line() {
+    let mounted = Mounted::good(Tree::sample());
+    let appenders: Vec<_> = (0..4)
+        .map(|appender| {
+            let path = mounted.path("log");
+            thread::spawn(move || {
+                let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+                for line in 0..25 {
+                    file.write_all(format!("appender {appender} line {line}\n").as_bytes()).unwrap();
+                }
+                close(file).unwrap();
+            })
+        })
+        .collect();
+    for appender in appenders {
+        within(3 * CALL, "an appender", move || appender.join()).unwrap();
+    }
+    let text = String::from_utf8(mounted.landed("log").unwrap()).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    let mut expected: Vec<String> =
+        (0..100).map(|i| format!("appender {} line {}", i / 25, i % 25)).collect();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn what_a_dead_server_could_not_take_is_kept_and_sent_when_it_is_back() {
+    for same_handle in [true, false] {
+        let tree = Tree::sample();
+        let Mounted { mount, server } = Mounted::good(tree.clone());
+        let path = mount.path().join("small");
+        let expected = pattern(61, SIZE);
+        let mut file = {
+            let path = path.clone();
+            within(CALL, "open", move || OpenOptions::new().read(true).write(true).open(path).unwrap())
+        };
+        let address = server.stop();
+        let begun = Instant::now();
+        let (file, result) = {
+            let bytes = expected.clone();
+            within(CALL, "write and fsync", move || {
+                let written = file.write_all(&bytes);
+                let synced = file.sync_all();
+                (file, written.and(synced))
+            })
+        };
+        println!("dead server: {} after {:?}", errno_name(&result), begun.elapsed());
+        assert!(result.is_err(), "a dead server has confirmed something");
+        assert!(begun.elapsed() < OPERATION + CALL);
+        let kept = {
+            let path = path.clone();
+            within(CALL, "read", move || fs::read(path))
+        };
+        assert!(kept.is_ok_and(|bytes| bytes == expected), "what was written cannot be read any more");
+        let file = match same_handle {
+            true => Some(file),
+            false => {
+                assert!(within(CALL, "close", move || close(file)).is_err(), "close() takes the error back");
+                None
+            }
+        };
+        let server = Server::start_at(address, tree, Quirks::default());
+        match file {
+            Some(file) => {
+                let file = Arc::new(file);
+                eventually(HEALING, "an fsync on the same handle", || {
+                    let file = file.clone();
+                    within(CALL, "fsync", move || file.sync_all()).ok()
+                });
+                assert!(server.tree().bytes("/home/u/small").unwrap() == expected, "the same handle");
+                within(CALL, "close", move || close(Arc::into_inner(file).unwrap())).unwrap();
+            }
+            None => eventually(HEALING, "an fsync on a new handle", || {
+                let path = path.clone();
+                within(CALL, "open, fsync, close", move || sync(&path)).ok()
+            }),
+        }
+        assert!(server.tree().bytes("/home/u/small").unwrap() == expected);
+        let bytes = within(CALL, "read", move || fs::read(path)).unwrap();
+        assert!(bytes == expected);
+        drop(mount);
+    }
+}
+
+#[test]
+fn others_are_served_while_an_upload_hangs() {
+    let mounted = Mounted::good(Tree::sample());
+    let fault = UploadFault { at: FaultAt::Byte(0), end: FaultEnd::Stalls, times: usize::MAX };
+    mounted.break_by(Writing { fault: Some(fault), ..Writing::default() });
+    let path = mounted.path("new");
+    let upload = thread::spawn(move || store(&path, &pattern(1, 20_000_000)));
+    eventually(CALL, "the upload to hang", || (mounted.server.cuts() > 0).then_some(()));
+    assert!(mounted.read("big").unwrap() == pattern(2, 300 * 1024));
+    let names = mounted.call("a listing", |dir| fs::read_dir(dir.join("sub")).map(Iterator::count));
+    assert_eq!(names.unwrap(), 1);
+    let result = within(3 * CALL, "the hanging upload", move || upload.join()).unwrap();
+    assert!(result.is_err(), "a server that does not read took a file");
+    // At the end of a mount, what is unsent is sent.
+    mounted.heal();
+}
