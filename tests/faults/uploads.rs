@@ -1,10 +1,12 @@
 //! Uploads that are cut at every possible moment: close() tells the truth, and nothing is lost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::common_ftpd::{FaultAt, FaultEnd, ReplyCut, Tree, UploadFault, Writing, pattern};
-use crate::mounted::{Mounted, append, errno, errno_name, state, store, table};
+use crate::mounted::{Mounted, create, errno, errno_name, fill, open_end, state, table};
 
 const SIZE: usize = 2_000_000;
 const OLD: usize = 100_000;
@@ -66,10 +68,19 @@ fn attempt(point: &Point) -> Row {
     mounted.break_by(point.writing.clone());
     let deed = point.deed;
     let bytes = new.clone();
-    let (closed, took) = mounted.timed(move |dir| match deed {
-        Deed::Create => store(&dir.join("file"), &bytes),
-        Deed::Append => append(&dir.join("file"), &bytes),
+    let accepted = Arc::new(AtomicBool::new(false));
+    let noted = accepted.clone();
+    let (closed, took) = mounted.timed(move |dir| {
+        let path = dir.join("file");
+        let file = match deed {
+            Deed::Create => create(&path)?,
+            Deed::Append => open_end(&path)?,
+        };
+        let (written, closed) = fill(file, &bytes);
+        noted.store(written.is_ok(), Ordering::SeqCst);
+        written.and(closed)
     });
+    let accepted = accepted.load(Ordering::SeqCst);
     let server = state(mounted.landed("file").as_deref(), &all);
     let cuts = mounted.server.cuts();
     let mut wrong = Vec::new();
@@ -87,19 +98,22 @@ fn attempt(point: &Point) -> Row {
             Ok(bytes) if bytes == all => {}
             other => wrong.push(format!("read back: {:?}", other.map(|bytes| state(Some(&bytes), &all)))),
         }
-    } else if mounted.read("file").is_ok_and(|bytes| bytes == all) {
-        // It was written, and only not sent: so it can be sent yet.
+    } else if accepted {
+        // It was written, and only not sent: so it can be read and sent yet.
+        match mounted.read("file") {
+            Ok(bytes) if bytes == all => {}
+            other => wrong.push(format!("read back: {:?}", other.map(|bytes| state(Some(&bytes), &all)))),
+        }
         mounted.synced_later("file");
         let after = state(mounted.landed("file").as_deref(), &all);
         if after != "complete" {
             wrong.push(format!("a later fsync() said 0 with {after}"));
         }
     } else {
-        // open() or write() may fail too; a program then has its own copy of what it wanted to write, and
-        // starts anew. What it did not touch must still be there.
+        // A program that was told by open() or write() has its own copy of what it wanted to write, and starts
+        // anew. What it did not touch must still be there.
         let kept = mounted.landed("file");
-        if point.deed == Deed::Append && !kept.is_some_and(|kept| all.starts_with(&kept) && kept.len() >= OLD)
-        {
+        if deed == Deed::Append && !kept.is_some_and(|kept| all.starts_with(&kept) && kept.len() >= OLD) {
             wrong.push("what was there before the append is lost".to_owned());
         }
     }
