@@ -9,7 +9,7 @@ use crate::cache::FileVersion;
 use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
 use crate::ftp::time::{Modified, Precision};
-use crate::read::{OpenFile, Patience};
+use crate::read::{OpenFile, Patience, ReadError};
 use crate::remote::{Error, Kind, RemotePath};
 use crate::write::staged::{Errand, Origin, Staged};
 use crate::write::{Shared, WriteError, upload};
@@ -236,7 +236,13 @@ impl WriteFile {
             let count = usize::try_from(to - at).unwrap_or(usize::MAX).min(len);
             match (origin, base) {
                 (Origin::Server, Some(base)) => {
-                    let bytes = base.read(at, count, patience)?;
+                    let bytes = match base.read(at, count, patience) {
+                        Err(ReadError::Remote(error)) if error.kind() == Kind::Changed => {
+                            self.renew_base(&base, error, patience)?;
+                            continue;
+                        }
+                        other => other?,
+                    };
                     if bytes.is_empty() {
                         return Err(self.lost(at));
                     }
@@ -250,6 +256,30 @@ impl WriteFile {
                 }
             }
         }
+    }
+
+    /// The server's file is no longer what `base` reads. If an upload of ours that broke off has made it so,
+    /// the bytes that are needed are still there.
+    fn renew_base(
+        &self,
+        base: &Arc<dyn OpenFile>,
+        error: Error,
+        patience: Patience,
+    ) -> Result<(), WriteError> {
+        let state = self.state.lock();
+        if !state.base.as_ref().is_some_and(|now| Arc::ptr_eq(now, base)) {
+            // Somebody else has renewed it.
+            return Ok(());
+        }
+        let (path, lengths) = (state.path.clone(), state.staged.broken());
+        drop(state);
+        let Some(lengths) = lengths else { return Err(error.into()) };
+        let Patience::Until(deadline) = patience else { return Err(WriteError::WouldBlock) };
+        let entry = self.shared.remote.stat(&path, deadline)?;
+        let ours = entry.size.is_some_and(|size| lengths.contains(&size));
+        let Some(version) = self.shared.leaving(&entry).filter(|_| ours) else { return Err(error.into()) };
+        self.rebase(self.shared.files.open(path, version));
+        Ok(())
     }
 
     fn lost(&self, at: u64) -> WriteError {

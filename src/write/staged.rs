@@ -4,7 +4,7 @@
 //! place; else it is zero. `base` never grows: what was cut off once does not come back.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use crate::write::ranges::Ranges;
@@ -177,6 +177,14 @@ impl Staged {
             Server::Equal(length) if length > 0 => Errand::Tail(length),
             Server::Broken { least, most } => Errand::Rest { least, most },
             Server::Equal(_) | Server::Other => Errand::Whole,
+        }
+    }
+
+    /// The lengths that the server's file may have, after an upload that broke off.
+    pub(super) fn broken(&self) -> Option<RangeInclusive<u64>> {
+        match self.server {
+            Server::Broken { least, most } => Some(least..=most),
+            Server::Equal(_) | Server::Other => None,
         }
     }
 
