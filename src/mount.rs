@@ -107,6 +107,9 @@ fn hint(kind: Kind) -> &'static str {
 /// # Errors
 /// [`MountError`]; nothing is left mounted then.
 pub fn run(plan: MountPlan, ready: daemon::Ready) -> Result<(), MountError> {
+    if let Err(error) = sys::raise_open_files() {
+        log::debug!("cannot raise the limit of open files: {error}");
+    }
     let launch = Deadline::after(plan.launch_bound());
     let MountPlan { session, base, connections, .. } = plan.clone();
     let remote = Remote::connect(session, &base.bytes, base.absolute, connections, launch)
