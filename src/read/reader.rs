@@ -118,6 +118,11 @@ impl Reader {
             if let Some(error) = &state.stale {
                 return Err(ReadError::Remote(error.clone()));
             }
+            if state.closed {
+                let cause = "another version is read by now";
+                let error = self.sources.remote.error(Kind::Changed, "read", &self.path(), cause);
+                return Err(ReadError::Remote(error));
+            }
             let at = offset + out.len() as u64;
             if let Some(piece) = self.piece(&state, at, end) {
                 // Copied without the lock; what was found cannot change any more.

@@ -27,7 +27,7 @@ impl FileSystem {
         let name = Name::new(name)?;
         let dir = self.table.lock().path(parent)?;
         let exclusive = flags & libc::O_EXCL != 0;
-        let begun = self.table.lock().number(parent, &name).is_some_and(|ino| self.draft(ino).is_some());
+        let begun = self.draft_named(parent, &name).is_some();
         let exists = begun || {
             let answer = match exclusive {
                 true => self.recent(&dir, &name, patience)?,

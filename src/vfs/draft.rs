@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::ftp::list::RemoteEntry;
 use crate::read::Patience;
-use crate::remote::{Kind, Remote};
+use crate::remote::{Kind, Name, Remote};
 use crate::vfs::attr::Facts;
 use crate::vfs::handle::FileHandle;
 use crate::vfs::inode::Place;
@@ -51,6 +51,12 @@ impl FileSystem {
 
     pub(super) fn draft(&self, ino: u64) -> Option<Arc<WriteFile>> {
         self.drafts.lock().get(&ino).cloned()
+    }
+
+    /// The changes of the file of this name. The table is let go of first: whoever holds both took the drafts first.
+    pub(super) fn draft_named(&self, parent: u64, name: &Name) -> Option<Arc<WriteFile>> {
+        let ino = self.table.lock().number(parent, name);
+        ino.and_then(|ino| self.draft(ino))
     }
 
     /// The changes of the file that `handle` has open for writing, begun if there are none.
@@ -107,12 +113,15 @@ impl FileSystem {
 
     /// As [`FileSystem::publish`], by who holds the drafts.
     fn publish_next(&self, ino: u64, draft: &WriteFile) {
-        let Some(entry) = draft.take_news() else { return };
+        let Some(mut entry) = draft.take_news() else { return };
         let Ok(Place::Entry { dir, name }) = self.table.lock().place(ino) else { return };
         if self.table.lock().is_unlinked(ino) {
             return;
         }
         let path = dir.join(&name);
+        // vsftpd tells no mode here, and an upload changes none.
+        let known = self.table.lock().facts(ino).and_then(|(facts, _)| facts.mode);
+        entry.mode = entry.mode.or(known);
         self.directories.changed(&dir, &name, Some(entry.clone()));
         let version = self.versions.written(&path, &entry);
         self.table.lock().committed(ino, Facts::from(&entry), Instant::now(), version.as_ref());

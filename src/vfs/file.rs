@@ -154,16 +154,14 @@ impl FileSystem {
             }
             table.is_unlinked(ino)
         };
-        let bytes = file.read(offset, len, patience).inspect_err(|error| match error {
-            ReadError::Remote(error) if error.kind() == Kind::Changed && !unlinked => {
-                self.lose(ino, version.id);
-            }
-            _ => {}
-        });
-        let bytes = match bytes {
+        let bytes = match file.read(offset, len, patience) {
             // Our own changes have ended this version while it was read.
             Err(_) if self.is_superseded(handle, version.id) => {
                 return self.read(handle, offset, len, patience);
+            }
+            Err(ReadError::Remote(error)) if error.kind() == Kind::Changed && !unlinked => {
+                self.lose(ino, version.id);
+                return Err(error.into());
             }
             other => other?,
         };

@@ -61,7 +61,7 @@ impl FileSystem {
         if self.set_aside(parent, &name, deadline)?.is_some() {
             return Ok(());
         }
-        let draft = self.table.lock().number(parent, &name).and_then(|ino| self.draft(ino));
+        let draft = self.draft_named(parent, &name);
         if let Some(draft) = &draft {
             draft.discard(deadline)?;
         }

@@ -111,7 +111,7 @@ impl FileSystem {
     ) -> Result<Option<(u64, Name)>, Error> {
         let aside = self.set_aside(parent, name, deadline)?;
         if aside.is_none()
-            && let Some(draft) = self.table.lock().number(parent, name).and_then(|ino| self.draft(ino))
+            && let Some(draft) = self.draft_named(parent, name)
         {
             // All of it is here: nothing of it is sent any more.
             draft.discard(deadline)?;
@@ -121,8 +121,7 @@ impl FileSystem {
 
     /// The file that was about to be replaced stays what it is.
     fn keep(&self, parent: u64, name: &Name) {
-        let ino = self.table.lock().number(parent, name);
-        if let Some(draft) = ino.and_then(|ino| self.draft(ino)) {
+        if let Some(draft) = self.draft_named(parent, name) {
             draft.keep();
         }
     }
