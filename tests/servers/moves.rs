@@ -215,7 +215,8 @@ END
     ),
 ];
 
-/// A link that leads nowhere is left out: ProFTPD 1.3.8 does not list it.
+/// A link that leads nowhere is left out: ProFTPD 1.3.8 does not list it. None is left at the end: it stores targets
+/// as seen from its root, which lead nowhere here.
 const LINKS: [Scenario; 1] = [scenario(
     "links",
     r#"
@@ -238,6 +239,7 @@ const LINKS: [Scenario; 1] = [scenario(
     rm -r dir
     ln -s file link
     ls -A
+    rm link
     "#,
 )];
 
