@@ -126,6 +126,10 @@ pub(crate) fn same_result(
         if expected.kind == 'l' {
             found.mtime = expected.mtime;
         }
+        if unlike.iter().any(|unlike| path.as_os_str().as_bytes().starts_with(unlike.as_bytes())) {
+            found.content.clone_from(&expected.content);
+            (found.size, found.mtime) = (expected.size, expected.mtime);
+        }
         if found != expected {
             // Not the bytes: they may be many.
             let same_bytes = found.content == expected.content;

@@ -47,8 +47,10 @@ const HARD: &str = "FTP makes no hard links";
 const COUNT: &str = "FTP tells no link counts: they are 2 for every directory";
 const TIME: &str = "FTP has one time: access and status change are that of the last change";
 const SECONDS: &str = "FTP tells whole seconds";
-const TRUNCATE: &str =
-    "the kernel has FUSE truncate a file at open, before it looks whether the file is being run";
+
+/// Not judged: the kernel has FUSE truncate a file at open, before it looks whether the file is being run, and how soon
+/// the program dies of that tells what the next open gives.
+const UNDECIDED: &str = "open::etxtbsy";
 
 const KNOWN: &[Known] = &[
     known("*::fifo", SPECIAL),
