@@ -33,6 +33,8 @@ mod mounted;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod refused;
 #[cfg(test)]
 mod renames;
