@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs the four real FTP servers that the tests run against. Debian 12, as root.
+# Installs the four real FTP servers that the tests run against, and the tools that change files. Debian 12, as root.
 #
 #   contrib/install-test-servers.sh [DIR]        DIR: target/test-servers unless given
 #
@@ -7,19 +7,23 @@
 # into DIR; pyftpdlib goes into a virtual environment there. No service is started, stopped or configured, and
 # no account is made but `ftp`, which vsftpd's package makes: the tests start their own servers, on loopback
 # addresses of their own, with their own password file bound over the system's in a private mount namespace.
+# The two programs that check a file system, fsx and pjdfstest, are built into DIR/tools with the Rust found here.
 # Running it again is quick and harmless.
 set -euo pipefail
 # shellcheck source=contrib/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-VERSION=1
+VERSION=2
 PYFTPDLIB=2.2.0
+FSX=0.3.2
+PJDFSTEST=0.2.2
 UNPACKED=(proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common)
+TOOLS=(rsync git unzip zip sqlite3 perl vim-tiny tar openssl)
 LIBRARIES=(libhiredis0.14 libmemcached11 libmemcachedutil2 libpcre2-posix3 libsodium23 libmariadb3 libpq5 libidn2-0)
 
 mkdir -p "${1:-$ROOT/target/test-servers}"
 DIR=$(cd "${1:-$ROOT/target/test-servers}" && pwd)
-STAMP="$DIR/.installed-$VERSION-$PYFTPDLIB"
+STAMP="$DIR/.installed-$VERSION-$PYFTPDLIB-$FSX-$PJDFSTEST"
 
 # On a machine where installing a package starts its service, vsftpd would take port 21.
 install_vsftpd() {
@@ -59,13 +63,22 @@ check_libraries() {
   done
 }
 
+# Without optimisation: they wait for the file system. Their own target directory leaves the project's alone.
+build_checkers() {
+  ensure_build_tools
+  ensure_rust
+  CARGO_TARGET_DIR="$DIR/tools-build" retry cargo install --quiet --locked --debug --root "$DIR/tools" \
+    "fsx@$FSX" "pjdfstest@$PJDFSTEST" || die "cannot build fsx and pjdfstest"
+  rm -rf "$DIR/tools-build"
+}
+
 [ "$(id -u)" = 0 ] || die "run as root: it installs packages"
 if [ -e "$STAMP" ] && [ -x /usr/sbin/vsftpd ]; then
   say "test servers are in $DIR"
   exit 0
 fi
 
-install_packages fuse3 util-linux openssl python3-venv ca-certificates "${LIBRARIES[@]}"
+install_packages fuse3 util-linux python3-venv ca-certificates "${TOOLS[@]}" "${LIBRARIES[@]}"
 install_vsftpd
 apt_update
 say "unpacking ${UNPACKED[*]}"
@@ -74,5 +87,8 @@ check_libraries
 say "installing pyftpdlib $PYFTPDLIB"
 if [ ! -x "$DIR/venv/bin/python3" ]; then python3 -m venv "$DIR/venv"; fi
 retry "$DIR/venv/bin/pip" install -q --disable-pip-version-check "pyftpdlib==$PYFTPDLIB" || die "cannot install pyftpdlib"
+say "building fsx $FSX and pjdfstest $PJDFSTEST"
+build_checkers
+rm -f "$DIR"/.installed-*
 touch "$STAMP"
 say "test servers are in $DIR"

@@ -20,7 +20,7 @@ use crate::fuse::{Adapter, notify};
 use crate::mount::mounted::Mounted;
 use crate::mount::plan::{Access, MountPlan};
 use crate::mount::signals::Signal;
-use crate::read::Readers;
+use crate::read::{FileSource, Readers};
 use crate::remote::{self, Kind, Remote};
 use crate::sys;
 use crate::vfs::{self, Changes, FileSystem};
@@ -107,6 +107,9 @@ fn hint(kind: Kind) -> &'static str {
 /// # Errors
 /// [`MountError`]; nothing is left mounted then.
 pub fn run(plan: MountPlan, ready: daemon::Ready) -> Result<(), MountError> {
+    if let Err(error) = sys::raise_open_files() {
+        log::debug!("cannot raise the limit of open files: {error}");
+    }
     let launch = Deadline::after(plan.launch_bound());
     let MountPlan { session, base, connections, .. } = plan.clone();
     let remote = Remote::connect(session, &base.bytes, base.absolute, connections, launch)
@@ -129,8 +132,9 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
         attr_timeout: plan.caches.attributes,
         operation_timeout: plan.operation_timeout,
     };
-    let changes = if plan.read_only { None } else { Some(changes(plan, remote)?) };
-    let (fs, news) = FileSystem::new(directories.clone(), blocks.clone(), Arc::new(readers), changes, config);
+    let files: Arc<dyn FileSource> = Arc::new(readers);
+    let changes = if plan.read_only { None } else { Some(changes(plan, remote, files.clone())?) };
+    let (fs, news) = FileSystem::new(directories.clone(), blocks.clone(), files, changes, config);
     let fs = Arc::new(fs);
 
     // Signals are taken from before the mount on, so that none can leave a dead one behind.
@@ -188,7 +192,11 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
 }
 
 /// What changing files needs; the directory for unsent bytes among it.
-fn changes(plan: &MountPlan, remote: &Arc<Remote>) -> Result<Changes, MountError> {
+fn changes(
+    plan: &MountPlan,
+    remote: &Arc<Remote>,
+    files: Arc<dyn FileSource>,
+) -> Result<Changes, MountError> {
     let mut staging = Err(io::Error::from(io::ErrorKind::NotFound));
     for dir in &plan.staging.dirs {
         staging = LocalStaging::new(dir, plan.staging.bytes);
@@ -198,7 +206,7 @@ fn changes(plan: &MountPlan, remote: &Arc<Remote>) -> Result<Changes, MountError
     }
     let dir = plan.staging.dirs.last().map_or(Path::new("cache_dir="), PathBuf::as_path);
     let staging = staging.map_err(|source| MountError::Staging { dir: dir.to_owned(), source })?;
-    let writers = Writers::new(remote.clone(), Arc::new(staging), plan.operation_timeout, plan.quiet);
+    let writers = Writers::new(remote.clone(), Arc::new(staging), files, plan.operation_timeout, plan.quiet);
     Ok(Changes { remote: remote.clone(), writers, quiet: plan.quiet })
 }
 

@@ -81,6 +81,19 @@ pub fn terminate(pid: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, libc::SIGTERM) })
 }
 
+/// Lets the process have as many files open as it may (each changed file needs one).
+///
+/// # Errors
+/// What getrlimit(2) and setrlimit(2) say.
+pub fn raise_open_files() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for the call to write.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid for the call to read.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })
+}
+
 /// Bytes that an unprivileged user may still write to the file system of `dir` (statvfs(3)).
 ///
 /// # Errors

@@ -152,6 +152,10 @@ impl FileSystem {
         let dir = self.table.lock().path(parent)?;
         let now = Instant::now();
         let answer = self.ask(&dir, &name, patience, now)?;
+        if self.table.lock().path(parent)? != dir {
+            // Renamed meanwhile: the answer speaks of another directory, or of none.
+            return self.lookup(parent, name.as_bytes(), patience);
+        }
         match answer.entry {
             Some(entry) if self.is_shown(&entry) => {
                 let seen = self.observe(parent, &name, &entry, answer.learned, 1)?;

@@ -18,13 +18,15 @@ mod stage;
 mod staged;
 mod upload;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::cache::FileVersion;
-use crate::read::{OpenFile, ReadError};
+use crate::cache::{FileId, FileVersion};
+use crate::ftp::list::RemoteEntry;
+use crate::read::{FileSource, OpenFile, ReadError};
 use crate::remote::{self, Remote, RemotePath};
 use crate::workers::Workers;
 
@@ -71,10 +73,12 @@ impl From<ReadError> for WriteError {
 }
 
 /// What all writers of a mount share.
-#[derive(Debug)]
 struct Shared {
     remote: Arc<Remote>,
     staging: Arc<dyn Staging>,
+    files: Arc<dyn FileSource>,
+    /// Counts the versions that broken uploads have left on the server.
+    leavings: AtomicU64,
     workers: Workers,
     /// The longest time without progress.
     bound: Duration,
@@ -86,7 +90,21 @@ struct Shared {
     hurry: AtomicBool,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
+    /// The version that a broken upload of ours has left. Its number is none of those that
+    /// [`crate::cache::Versions`] gives out, which count from the other end.
+    fn leaving(&self, entry: &RemoteEntry) -> Option<Arc<FileVersion>> {
+        let id = FileId(u64::MAX - self.leavings.fetch_add(1, Ordering::Relaxed));
+        let version = FileVersion::new(id, entry.size?, entry.modified, entry.unique.clone());
+        Some(Arc::new(version))
+    }
+
     fn appends(&self) -> bool {
         !self.appends_not.load(Ordering::Relaxed)
     }
@@ -97,12 +115,28 @@ impl Shared {
 pub struct Writers(Arc<Shared>);
 
 impl Writers {
-    /// Writers that stage in `staging`. `bound` is how long an upload is tried without any progress. With
+    /// Writers that stage in `staging` and read what only the server has from `files`. `bound` is how long an upload is tried without any progress. With
     /// `quiet`, a mode or time that the server cannot set is no error.
-    pub fn new(remote: Arc<Remote>, staging: Arc<dyn Staging>, bound: Duration, quiet: bool) -> Writers {
+    pub fn new(
+        remote: Arc<Remote>,
+        staging: Arc<dyn Staging>,
+        files: Arc<dyn FileSource>,
+        bound: Duration,
+        quiet: bool,
+    ) -> Writers {
         let workers = Workers::new("store", STREAMS, STREAMS_WAITING);
-        let (appends_not, hurry) = Default::default();
-        Writers(Arc::new(Shared { remote, staging, workers, bound, appends_not, quiet, hurry }))
+        let (appends_not, hurry, leavings) = Default::default();
+        Writers(Arc::new(Shared {
+            remote,
+            staging,
+            files,
+            leavings,
+            workers,
+            bound,
+            appends_not,
+            quiet,
+            hurry,
+        }))
     }
 
     /// From now on an upload that breaks is not tried again.

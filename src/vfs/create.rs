@@ -50,7 +50,9 @@ impl FileSystem {
         let entry = fresh(&name, EntryKind::File, mode);
         let mut drafts = self.drafts.lock();
         self.directories.pin(&dir, &name, entry.clone());
-        let seen = self.observe(parent, &name, &entry, Instant::now(), 1)?;
+        let seen = self
+            .observe(parent, &name, &entry, Instant::now(), 1)
+            .inspect_err(|_| self.directories.unpin(&dir, &name))?;
         self.begin(&mut drafts, seen.ino, draft);
         self.touch(parent);
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;

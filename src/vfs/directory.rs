@@ -107,7 +107,16 @@ impl FileSystem {
             }
             taken
         };
+        let path = self.table.lock().path(self.handles.dir(handle)?.ino);
         self.walk(handle, offset, &mut take, |dir, name, entry| {
+            let gone = path.as_ref().is_ok_and(|path| {
+                let known = self.directories.cached(path, name, Instant::now());
+                known.is_some_and(|answer| answer.entry.is_none())
+            });
+            if gone {
+                // Removed since the listing was frozen: the kernel must not be told of it once more.
+                return Numbered { ino: UNKNOWN_INO, attr: None };
+            }
             // It fails where the name is known to have become another kind since.
             match self.observe(dir.ino, name, entry, dir.learned, 1) {
                 Ok(seen) => Numbered { ino: seen.ino, attr: Some(self.attr(&seen)) },

@@ -20,6 +20,9 @@ use crate::vfs::inode::Place;
 use crate::vfs::{Error, FileSystem};
 use crate::write::{WriteError, WriteFile, Writers};
 
+/// Changed files that are kept after an upload that failed; more would take up memory and open files for ever.
+const KEPT: usize = 256;
+
 /// Uploads at once at the end of a mount.
 const AT_THE_END: usize = 32;
 
@@ -95,8 +98,15 @@ impl FileSystem {
         Ok(flushed?)
     }
 
-    /// Makes known what the server has confirmed of `draft`.
+    /// Makes known what the server has confirmed of `draft`, in the order in which it did.
     fn publish(&self, ino: u64, draft: &WriteFile) {
+        let drafts = self.drafts.lock();
+        self.publish_next(ino, draft);
+        drop(drafts);
+    }
+
+    /// As [`FileSystem::publish`], by who holds the drafts.
+    fn publish_next(&self, ino: u64, draft: &WriteFile) {
         let Some(entry) = draft.take_news() else { return };
         let Ok(Place::Entry { dir, name }) = self.table.lock().place(ino) else { return };
         if self.table.lock().is_unlinked(ino) {
@@ -141,6 +151,7 @@ impl FileSystem {
         if needed {
             return;
         }
+        self.publish_next(ino, &draft);
         drafts.remove(&ino);
         // See `begin`.
         self.table.lock().forget(ino, 1);
@@ -169,8 +180,8 @@ impl FileSystem {
             && let Err(error) = self.settle(ino, &draft, Patience::Until(self.any_time()))
         {
             let path = self.path(ino).map(|path| path.to_string()).unwrap_or_default();
-            if is_lost(&error) {
-                log::error!("{path} could not be uploaded, and never will be: {error}");
+            if is_lost(&error) || self.drafts.lock().len() > KEPT {
+                log::error!("{path} was not uploaded: {error}");
                 self.abandon(ino, &draft);
                 return;
             }
@@ -232,9 +243,29 @@ impl FileSystem {
     }
 }
 
-/// Whether the bytes that are missing for the upload no longer exist.
+/// Whether another attempt would change nothing: the server does not want the file there, or the bytes that are
+/// missing for it no longer exist.
 fn is_lost(error: &Error) -> bool {
-    matches!(error, Error::Remote(error) if error.kind() == Kind::Changed)
+    let Error::Remote(error) = error else { return false };
+    match error.kind() {
+        Kind::Changed
+        | Kind::NotFound
+        | Kind::Denied
+        | Kind::NotADirectory
+        | Kind::IsADirectory
+        | Kind::BadName
+        | Kind::Unsupported
+        | Kind::Exists
+        | Kind::NotEmpty
+        | Kind::ReadOnly => true,
+        Kind::NoSpace
+        | Kind::OverQuota
+        | Kind::LoginFailed
+        | Kind::Unreachable
+        | Kind::DeadlinePassed
+        | Kind::Garbled
+        | Kind::Failed => false,
+    }
 }
 
 impl From<WriteError> for Error {

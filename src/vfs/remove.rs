@@ -239,13 +239,7 @@ impl FileSystem {
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let dir = self.table.lock().path(parent)?;
         let path = dir.join(&name);
-        let within = |inside: &RemotePath| inside.parent().as_ref() == Some(&path);
-        let drafts: Vec<u64> = self.drafts.lock().keys().copied().collect();
-        let unsent = drafts.into_iter().any(|ino| {
-            let table = self.table.lock();
-            !table.is_unlinked(ino) && table.path(ino).is_ok_and(|inside| within(&inside))
-        });
-        if unsent {
+        if self.holds_unsent(&path) {
             return Err(Error::NotEmpty);
         }
         let mut removed = changes.remote.remove_directory(&path, deadline);
@@ -270,6 +264,14 @@ impl FileSystem {
         self.touch(parent);
         self.table.lock().unlinked(parent, &name);
         Ok(())
+    }
+
+    /// Whether a directory holds a file that only we know of, or know better.
+    pub(super) fn holds_unsent(&self, dir: &RemotePath) -> bool {
+        let drafts: Vec<u64> = self.drafts.lock().keys().copied().collect();
+        let table = self.table.lock();
+        let within = |path: RemotePath| path.parent().as_ref() == Some(dir);
+        drafts.into_iter().any(|ino| !table.is_unlinked(ino) && table.path(ino).is_ok_and(within))
     }
 
     /// Moves hidden files out of a directory that is about to go; true if there were any.

@@ -55,6 +55,10 @@ impl FileSystem {
             }
             _ => {}
         }
+        if target.as_ref().is_some_and(|target| target.kind == EntryKind::Directory) && self.holds_unsent(&to)
+        {
+            return Err(Error::NotEmpty);
+        }
         let ino = self.table.lock().number(parent, &name);
         if let Some((ino, draft)) = ino.and_then(|ino| Some((ino, self.draft(ino)?))) {
             self.settle(ino, &draft, patience)?;

@@ -9,7 +9,7 @@ use crate::cache::FileVersion;
 use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
 use crate::ftp::time::{Modified, Precision};
-use crate::read::{OpenFile, Patience};
+use crate::read::{OpenFile, Patience, ReadError};
 use crate::remote::{Error, Kind, RemotePath};
 use crate::write::staged::{Errand, Origin, Staged};
 use crate::write::{Shared, WriteError, upload};
@@ -20,6 +20,9 @@ const STREAM_FROM: u64 = 512 * 1024;
 /// A program that writes faster than the link waits when this much is unsent, so that close() need not wait
 /// for long, in bytes.
 const LAG: u64 = 8 * 1024 * 1024;
+
+/// How often a read of the server's bytes follows an append of ours that makes its file longer meanwhile.
+const RENEWALS: usize = 3;
 
 /// A file that is being changed.
 ///
@@ -43,6 +46,9 @@ pub(super) struct State {
     pub(super) base: Option<Arc<dyn OpenFile>>,
     /// What the server had before; `None` once we have sent anything.
     pub(super) before: Option<Arc<FileVersion>>,
+    /// How long the server's file was before; `None` where there was none. A server that stores beside and
+    /// renames at the end (ProFTPD 1.3.8 with HiddenStores) still has it after a broken upload.
+    pub(super) replaces: Option<Replaces>,
     /// The time of the server's file when we last knew what is in it.
     pub(super) known: Option<Modified>,
     pub(super) attributes: Attributes,
@@ -81,9 +87,20 @@ pub struct Attributes {
     pub(super) mode_is_set: bool,
 }
 
+/// What an upload replaces on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replaces {
+    /// A file of this length.
+    Length(u64),
+    /// A file of which nothing is known.
+    Unknown,
+}
+
 /// An upload that follows the writer.
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// Its thread has begun; before, a flush can do its work.
+    pub(super) begun: bool,
     /// The next byte that it takes.
     pub(super) next: u64,
     /// It shall end at the end of the file.
@@ -107,6 +124,11 @@ impl WriteFile {
         base: Option<(Arc<dyn OpenFile>, Arc<FileVersion>)>,
         mode: Option<u16>,
     ) -> WriteFile {
+        let replaces = match (&base, mode) {
+            (Some((base, _)), _) => Some(Replaces::Length(base.size())),
+            (None, None) => Some(Replaces::Unknown),
+            (None, Some(_)) => None,
+        };
         let (base, before) = base.unzip();
         let modified = before.as_ref().map_or_else(|| Some(now()), |before| before.modified);
         let known = modified.filter(|_| base.is_some());
@@ -125,6 +147,7 @@ impl WriteFile {
             staged,
             base,
             before,
+            replaces,
             known,
             attributes,
             busy: false,
@@ -180,6 +203,7 @@ impl WriteFile {
     pub fn rebase(&self, base: Arc<dyn OpenFile>) {
         let mut state = self.state.lock();
         let outdated = state.base.replace(base);
+        state.staged.rebased();
         drop(state);
         if let Some(outdated) = outdated {
             outdated.close();
@@ -236,7 +260,7 @@ impl WriteFile {
             let count = usize::try_from(to - at).unwrap_or(usize::MAX).min(len);
             match (origin, base) {
                 (Origin::Server, Some(base)) => {
-                    let bytes = base.read(at, count, patience)?;
+                    let bytes = self.read_base(base, at, count, patience)?;
                     if bytes.is_empty() {
                         return Err(self.lost(at));
                     }
@@ -250,6 +274,52 @@ impl WriteFile {
                 }
             }
         }
+    }
+
+    /// Reads bytes that only the server has. If the server's file is no longer what the base reads because an
+    /// append of ours has made it longer, they are still where they were.
+    pub(super) fn read_base(
+        &self,
+        mut base: Arc<dyn OpenFile>,
+        at: u64,
+        len: usize,
+        patience: Patience,
+    ) -> Result<Vec<u8>, WriteError> {
+        for _ in 0..RENEWALS {
+            match base.read(at, len, patience) {
+                Err(ReadError::Remote(error)) if error.kind() == Kind::Changed => {
+                    base = self.renew_base(&base, error, patience)?;
+                }
+                other => return Ok(other?),
+            }
+        }
+        Ok(base.read(at, len, patience)?)
+    }
+
+    fn renew_base(
+        &self,
+        base: &Arc<dyn OpenFile>,
+        error: Error,
+        patience: Patience,
+    ) -> Result<Arc<dyn OpenFile>, WriteError> {
+        let state = self.state.lock();
+        if let Some(now) = state.base.as_ref().filter(|now| !Arc::ptr_eq(now, base)) {
+            // Somebody else has renewed it.
+            return Ok(now.clone());
+        }
+        let (path, lengths) = (state.path.clone(), state.staged.appended());
+        drop(state);
+        let Some(lengths) = lengths else { return Err(error.into()) };
+        let Patience::Until(deadline) = patience else { return Err(WriteError::WouldBlock) };
+        let entry = self.shared.remote.stat(&path, deadline)?;
+        let ours = entry.size.is_some_and(|size| lengths.contains(&size));
+        let Some(version) = self.shared.leaving(&entry).filter(|_| ours) else { return Err(error.into()) };
+        let renewed = self.shared.files.open(path, version);
+        let outdated = self.state.lock().base.replace(renewed.clone());
+        if let Some(outdated) = outdated {
+            outdated.close();
+        }
+        Ok(renewed)
     }
 
     fn lost(&self, at: u64) -> WriteError {
@@ -321,17 +391,27 @@ impl WriteFile {
             return;
         }
         let Some(next) = state.streams_from(self.shared.appends()) else { return };
-        state.stream = Some(Stream { next, finish: false, revoked: false });
+        state.stream = Some(Stream { begun: false, next, finish: false, revoked: false });
         state.busy = true;
         drop(state);
         let (file, bound) = (self.clone(), Bound::new(self.shared.bound));
-        if self.shared.workers.submit(move || drop(upload::run(&file, bound))).is_err() {
+        if self.shared.workers.submit(move || file.stream(bound)).is_err() {
             let mut state = self.state.lock();
             state.stream = None;
             state.busy = false;
             drop(state);
             self.changed.notify_all();
         }
+    }
+
+    /// The stream's thread; nothing is left to do if a flush has taken its place.
+    fn stream(self: &Arc<Self>, bound: Bound) {
+        match &mut self.state.lock().stream {
+            Some(stream) if !stream.begun => stream.begun = true,
+            _ => return,
+        }
+        // Who flushes hears of failures.
+        drop(upload::run(self, bound));
     }
 
     /// Uploads what the server lacks and waits for its confirmation. The bound counts from the last progress,
@@ -345,9 +425,18 @@ impl WriteFile {
         state.failure = None;
         loop {
             if state.busy {
-                if let Some(stream) = &mut state.stream {
-                    stream.finish = true;
-                    self.changed.notify_all();
+                match &mut state.stream {
+                    // It waits for a thread, and need not any more.
+                    Some(stream) if !stream.begun => {
+                        state.stream = None;
+                        state.busy = false;
+                        continue;
+                    }
+                    Some(stream) => {
+                        stream.finish = true;
+                        self.changed.notify_all();
+                    }
+                    None => {}
                 }
                 // An upload has bounds of its own.
                 self.changed.wait(&mut state);

@@ -4,7 +4,7 @@
 //! place; else it is zero. `base` never grows: what was cut off once does not come back.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use crate::write::ranges::Ranges;
@@ -56,6 +56,8 @@ pub(super) struct Staged {
     size: u64,
     base: u64,
     server: Server,
+    /// The lengths that the server's file has had by appends of ours, which leave the base as it is.
+    appended: Option<(u64, u64)>,
     /// An upload that runs: it has taken the bytes below this, and whether they have changed since.
     taken: Option<(u64, bool)>,
 }
@@ -63,12 +65,28 @@ pub(super) struct Staged {
 impl Staged {
     /// A file of which the server has nothing.
     pub(super) fn empty(stage: Arc<dyn Stage>) -> Staged {
-        Staged { stage, held: Ranges::default(), size: 0, base: 0, server: Server::Other, taken: None }
+        Staged {
+            stage,
+            held: Ranges::default(),
+            size: 0,
+            base: 0,
+            server: Server::Other,
+            appended: None,
+            taken: None,
+        }
     }
 
     /// A file of which the server has all `size` bytes.
     pub(super) fn unchanged(stage: Arc<dyn Stage>, size: u64) -> Staged {
-        Staged { stage, held: Ranges::default(), size, base: size, server: Server::Equal(size), taken: None }
+        Staged {
+            stage,
+            held: Ranges::default(),
+            size,
+            base: size,
+            server: Server::Equal(size),
+            appended: None,
+            taken: None,
+        }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -180,6 +198,16 @@ impl Staged {
         }
     }
 
+    /// The lengths that the server's file may have because of appends of ours since the base was last known.
+    pub(super) fn appended(&self) -> Option<RangeInclusive<u64>> {
+        self.appended.map(|(least, most)| least..=most)
+    }
+
+    /// The base is read as the server has it now.
+    pub(super) fn rebased(&mut self) {
+        self.appended = None;
+    }
+
     /// What is left to do after a look at the length of the server's file.
     pub(super) fn looked(&mut self, length: Option<u64>) {
         if let Server::Broken { least, most } = self.server {
@@ -198,12 +226,20 @@ impl Staged {
     /// An upload begins to take the bytes from `from` on.
     pub(super) fn begin(&mut self, from: u64) {
         self.taken = Some((from, false));
+        self.appended = match (from, self.appended) {
+            (0, _) => None,
+            (from, Some((least, most))) => Some((least.min(from), most)),
+            (from, None) => Some((from, from)),
+        };
     }
 
     /// The upload takes the bytes up to `to`.
     pub(super) fn take(&mut self, to: u64) {
         if let Some((taken, _)) = &mut self.taken {
             *taken = to;
+        }
+        if let Some((_, most)) = &mut self.appended {
+            *most = to.max(*most);
         }
     }
 

@@ -13,9 +13,10 @@ use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
 use crate::ftp::session::Session;
 use crate::ftp::upload::StoreAt;
-use crate::read::{Patience, ReadError};
+use crate::read::Patience;
 use crate::remote::{Error, Kind, Lane, Remote, RemotePath};
-use crate::write::file::{Bound, Busy, State, WriteFile};
+use crate::write::WriteError;
+use crate::write::file::{Bound, Busy, Replaces, State, WriteFile};
 use crate::write::pump::{Pumped, pump};
 use crate::write::staged::Errand;
 
@@ -129,6 +130,11 @@ fn is_full(error: &FtpError) -> bool {
     error.refusal().is_some_and(|reply| matches!(reply.code(), 452 | 552))
 }
 
+/// Whether the server does not have the command (RFC 959 s.4.2.1).
+fn is_unknown(error: &FtpError) -> bool {
+    error.refusal().is_some_and(|reply| matches!(reply.code(), 500..=502 | 504))
+}
+
 /// Fetches what only the server has, where the whole file must be sent.
 fn complete(file: &WriteFile, bound: &mut Bound) -> Result<(), Error> {
     loop {
@@ -143,9 +149,10 @@ fn complete(file: &WriteFile, bound: &mut Bound) -> Result<(), Error> {
         let Some(base) = base else { return Err(lost()) };
         drop(state);
         let len = usize::try_from(gap.end - gap.start).unwrap_or(usize::MAX);
-        let bytes = base.read(gap.start, len, Patience::Until(bound.deadline())).map_err(|e| match e {
-            ReadError::Remote(error) => error,
-            ReadError::WouldBlock => {
+        let patience = Patience::Until(bound.deadline());
+        let bytes = file.read_base(base, gap.start, len, patience).map_err(|error| match error {
+            WriteError::Remote(error) => error,
+            WriteError::WouldBlock | WriteError::Local(_) => {
                 file.error(&file.state.lock(), Kind::Failed, "write", "the rest of the file did not come")
             }
         })?;
@@ -227,9 +234,15 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
     };
     let length = match errand {
         Errand::Nothing | Errand::Whole => return Ok(()),
-        Errand::Rest { .. } => {
+        Errand::Rest { least, .. } => {
             let length = session.size(path.as_bytes(), bound.deadline())?;
-            file.state.lock().staged.looked(length);
+            let mut state = file.state.lock();
+            let is_old = match (least, state.replaces, length) {
+                (0, Some(Replaces::Unknown), _) => true,
+                (0, Some(Replaces::Length(old)), Some(length)) => old == length,
+                _ => false,
+            };
+            state.staged.looked(length.filter(|_| !is_old));
             return Ok(());
         }
         Errand::Tail(length) => length,
@@ -279,8 +292,11 @@ fn send(
             let mut state = file.state.lock();
             let refused = matches!(error, FtpError::Refused { .. });
             if refused && at == StoreAt::End && !is_full(&error) {
-                file.shared.appends_not.store(true, Ordering::Relaxed);
-                log::info!("the server does not append ({error}); whole files are sent");
+                if is_unknown(&error) {
+                    file.shared.appends_not.store(true, Ordering::Relaxed);
+                    log::info!("the server does not append ({error}); whole files are sent");
+                }
+                state.staged.distrust();
                 return Err(End::Again);
             }
             if !refused && at == StoreAt::Start {
@@ -345,7 +361,14 @@ fn pause(
     let mut state = file.state.lock();
     state.staged.broke(from);
     match length {
-        Ok(length) => state.staged.looked(length.filter(|&length| length == sent)),
+        Ok(length) => {
+            if length.is_none() {
+                // What was sent in turns could never be found again.
+                file.shared.appends_not.store(true, Ordering::Relaxed);
+            }
+            state.staged.looked(length.filter(|&length| length == sent));
+            state.replaces = length.map_or(Some(Replaces::Unknown), |length| Some(Replaces::Length(length)));
+        }
         Err(error) => return error.into(),
     }
     state.known = None;
@@ -483,6 +506,7 @@ impl State {
             }
         }
         self.unsteady = false;
+        self.replaces = entry.size.map(Replaces::Length);
         self.known = entry.modified;
         self.news = Some(entry.clone());
         disappointment

@@ -7,8 +7,10 @@ pub(crate) mod bounded;
 pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod content;
+pub(crate) mod material;
 pub(crate) mod mount;
 pub(crate) mod process;
+pub(crate) mod scenario;
 pub(crate) mod server;
 pub(crate) mod trace;
 pub(crate) mod tree;
@@ -35,10 +37,10 @@ pub(crate) fn fresh_dir(prefix: &str) -> tempfile::TempDir {
     dir
 }
 
-/// A fresh directory below [`STATE`] that the servers' user may change.
+/// A fresh directory that the servers' user may change.
 pub(crate) fn writable_dir(prefix: &str) -> tempfile::TempDir {
     let dir = fresh_dir(prefix);
-    std::os::unix::fs::chown(dir.path(), Some(UID), Some(UID)).expect("the tests need root");
+    std::os::unix::fs::chown(dir.path(), Some(UID), Some(UID)).unwrap();
     dir
 }
 
@@ -52,4 +54,11 @@ pub(crate) fn servers_dir() -> PathBuf {
         dir.display()
     );
     dir
+}
+
+/// A program that `contrib/install-test-servers.sh` built: `fsx`, `pjdfstest`.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let path = servers_dir().join("tools/bin").join(name);
+    assert!(path.exists(), "no {}: run contrib/install-test-servers.sh as root", path.display());
+    path
 }

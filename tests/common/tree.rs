@@ -17,7 +17,7 @@ pub(crate) const FILES: usize = 2000;
 const DAY: u64 = 86_400;
 
 /// Names that a careless client gets wrong and that all four servers serve.
-const ODD: &[&str] = &[
+pub(crate) const ODD: &[&str] = &[
     " leading",
     "trailing ",
     " both ",
@@ -57,23 +57,36 @@ const ODD: &[&str] = &[
 
 /// Fills `root` with the tree. `now` decides which files are recent.
 pub(crate) fn make(root: &Path, seed: u64, now: SystemTime) {
+    fill(root, seed, now, (DIRECTORIES, FILES), ODD);
+}
+
+/// Fills `root` with a tree of so many files, with names that can be created on all four servers: Pure-FTPd 1.0.50
+/// makes `_` of a blank at the end, ProFTPD 1.3.8 refuses MKD of a name with `*`.
+pub(crate) fn make_creatable(root: &Path, seed: u64, now: SystemTime, files: usize) {
+    let creatable: Vec<&str> =
+        ODD.iter().copied().filter(|name| !name.ends_with(' ') && !name.contains('*')).collect();
+    fill(root, seed, now, (files * DIRECTORIES / FILES, files), &creatable);
+}
+
+fn fill(root: &Path, seed: u64, now: SystemTime, (dirs, files): (usize, usize), odd: &[&str]) {
     let mut random = Random::new(seed);
     let mut directories = vec![root.to_path_buf()];
-    for number in 0..DIRECTORIES {
+    for number in 0..dirs {
         let parent = loop {
             let parent = &directories[random.below(directories.len() as u64) as usize];
             if parent.components().count() < root.components().count() + 6 {
                 break parent;
             }
         };
-        let path = parent.join(name(&mut random, number, "d"));
+        let path = parent.join(name(&mut random, number, "d", odd));
         fs::create_dir(&path).unwrap();
         directories.push(path);
     }
-    for number in 0..FILES {
+    for number in 0..files {
         // The last directories stay empty.
-        let parent = &directories[random.below(directories.len() as u64 - 40) as usize];
-        let path = parent.join(name(&mut random, number, "f"));
+        let filled = directories.len() - dirs / 15;
+        let parent = &directories[random.below(filled as u64) as usize];
+        let path = parent.join(name(&mut random, number, "f", odd));
         let size = match random.below(20) {
             0 => 0,
             1 => random.below(300_000),
@@ -113,11 +126,11 @@ pub(crate) fn make_odd_names(root: &Path, kind: Kind) {
     }
 }
 
-fn name(random: &mut Random, number: usize, kind: &str) -> PathBuf {
+fn name(random: &mut Random, number: usize, kind: &str, odd: &[&str]) -> PathBuf {
     match random.below(12) {
         // Numbered too, so that no name comes twice in a directory.
         0 => {
-            let odd = ODD[random.below(ODD.len() as u64) as usize];
+            let odd = odd[random.below(odd.len() as u64) as usize];
             if random.below(2) == 0 {
                 format!("{odd}{kind}{number}").into()
             } else {

@@ -36,12 +36,21 @@ macro_rules! on_every_server {
     )+};
 }
 
+mod edits;
 mod fstab;
+mod limited;
 mod matrix;
+mod model;
+mod moves;
 mod names;
+mod newnames;
+mod posix;
+mod random;
 mod refusals;
 mod replaced;
 mod scale;
 mod stopped;
+mod tools;
 mod uploads;
 mod verbs;
+mod written;
