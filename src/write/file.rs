@@ -12,7 +12,8 @@ use crate::ftp::time::{Modified, Precision};
 use crate::read::{OpenFile, Patience, ReadError};
 use crate::remote::{Error, Kind, RemotePath};
 use crate::write::staged::{Errand, Origin, Staged};
-use crate::write::{Shared, WriteError, upload};
+use crate::write::upload::{self, Delivered};
+use crate::write::{Shared, WriteError};
 
 /// What is written in order is sent while it is written, once it is this much, in bytes.
 const STREAM_FROM: u64 = 512 * 1024;
@@ -58,8 +59,10 @@ pub(super) struct State {
     pub(super) stream: Option<Stream>,
     /// Streaming would be for nothing: the file is not written in order.
     pub(super) unsteady: bool,
-    /// The file has been removed: nothing is to be sent.
+    /// The file is being removed, or has been: nothing is to be sent.
     pub(super) discarded: bool,
+    /// It has been.
+    pub(super) gone: bool,
     /// Why the server takes no more of this file; writing on would be in vain.
     pub(super) refusal: Option<Error>,
     /// Why the last upload failed.
@@ -154,6 +157,7 @@ impl WriteFile {
             stream: None,
             unsteady: false,
             discarded: false,
+            gone: false,
             refusal: None,
             failure: None,
             news: None,
@@ -210,7 +214,8 @@ impl WriteFile {
         }
     }
 
-    /// The file is removed: nothing more is sent. Waits until an upload that runs has noticed.
+    /// The file is about to be removed: nothing more is sent. Waits until an upload that runs has noticed. Who
+    /// flushes waits for [`WriteFile::gone`] or [`WriteFile::keep`], one of which has to follow.
     ///
     /// # Errors
     /// [`Kind::DeadlinePassed`].
@@ -220,6 +225,7 @@ impl WriteFile {
         self.changed.notify_all();
         while state.busy {
             if self.changed.wait_until(&mut state, deadline.instant()).timed_out() {
+                state.discarded = false;
                 let cause = "an upload of it did not end in time";
                 return Err(self.error(&state, Kind::DeadlinePassed, "remove", cause).into());
             }
@@ -227,9 +233,20 @@ impl WriteFile {
         Ok(())
     }
 
+    /// The file has been removed.
+    pub fn gone(&self) {
+        let mut state = self.state.lock();
+        (state.discarded, state.gone) = (true, true);
+        drop(state);
+        self.changed.notify_all();
+    }
+
     /// Takes `discard` back: the file could not be removed.
     pub fn keep(&self) {
-        self.state.lock().discarded = false;
+        let mut state = self.state.lock();
+        (state.discarded, state.gone) = (false, false);
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Nobody has the file open any more and it is clean, or given up.
@@ -260,7 +277,7 @@ impl WriteFile {
             let count = usize::try_from(to - at).unwrap_or(usize::MAX).min(len);
             match (origin, base) {
                 (Origin::Server, Some(base)) => {
-                    let bytes = self.read_base(base, at, count, patience)?;
+                    let bytes = self.read_server(base, at, count, patience)?;
                     if bytes.is_empty() {
                         return Err(self.lost(at));
                     }
@@ -274,6 +291,36 @@ impl WriteFile {
                 }
             }
         }
+    }
+
+    /// Reads bytes that only the server has, for somebody else than the upload. One that makes the server's
+    /// file longer at this moment pauses for it.
+    fn read_server(
+        &self,
+        base: Arc<dyn OpenFile>,
+        at: u64,
+        len: usize,
+        patience: Patience,
+    ) -> Result<Vec<u8>, WriteError> {
+        let error = match base.read(at, len, patience) {
+            Err(ReadError::Remote(error)) if error.kind() == Kind::Changed => error,
+            other => return Ok(other?),
+        };
+        let Patience::Until(deadline) = patience else { return Err(WriteError::WouldBlock) };
+        let mut state = self.state.lock();
+        while state.busy {
+            if let Some(stream) = &mut state.stream {
+                stream.revoked = true;
+                self.changed.notify_all();
+            }
+            if self.changed.wait_until(&mut state, deadline.instant()).timed_out() {
+                return Err(error.into());
+            }
+        }
+        state.busy = true;
+        drop(state);
+        let _busy = Busy(self);
+        self.read_base(base, at, len, patience)
     }
 
     /// Reads bytes that only the server has. If the server's file is no longer what the base reads because an
@@ -420,7 +467,8 @@ impl WriteFile {
     /// # Errors
     /// What the upload met; the bytes stay staged and the next flush tries again.
     pub fn flush(self: &Arc<Self>) -> Result<(), WriteError> {
-        let bound = Bound::new(self.shared.bound);
+        let mut bound = Bound::new(self.shared.bound);
+        let mut decided = None;
         let mut state = self.state.lock();
         state.failure = None;
         loop {
@@ -442,8 +490,17 @@ impl WriteFile {
                 self.changed.wait(&mut state);
                 continue;
             }
-            if state.discarded || !state.is_dirty() {
+            if state.gone || !state.is_dirty() {
                 return Ok(());
+            }
+            if state.discarded {
+                // The server may refuse to remove it.
+                let by = *decided.get_or_insert_with(|| Deadline::after(self.shared.bound));
+                if self.changed.wait_until(&mut state, by.instant()).timed_out() {
+                    let cause = "it is neither removed nor kept in time";
+                    return Err(self.error(&state, Kind::DeadlinePassed, "write", cause).into());
+                }
+                continue;
             }
             // The upload that we have waited for has used the time up.
             if let Some(failure) = state.failure.take().filter(|_| bound.deadline().passed()) {
@@ -452,7 +509,11 @@ impl WriteFile {
             state.busy = true;
             state.refusal = None;
             drop(state);
-            return upload::run(self, bound).map_err(WriteError::Remote);
+            let bound = std::mem::replace(&mut bound, Bound::new(self.shared.bound));
+            match upload::run(self, bound)? {
+                Delivered::Confirmed => return Ok(()),
+                Delivered::GivenUp => state = self.state.lock(),
+            }
         }
     }
 

@@ -29,6 +29,15 @@ const MOVES: u32 = 20;
 /// Bound for stopping a transfer, and for finding out what a refusal means.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How an upload ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// The server has all that there was.
+    Confirmed,
+    /// The server may lack bytes: the file is being removed, or was changed behind the stream.
+    GivenUp,
+}
+
 /// How one attempt ended.
 enum End {
     /// The server has confirmed everything.
@@ -52,7 +61,7 @@ impl From<FtpError> for End {
 }
 
 /// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense.
-pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<(), Error> {
+pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<Delivered, Error> {
     let _busy = Busy(file);
     let result = deliver(file, bound);
     if let Err(error) = &result {
@@ -76,12 +85,12 @@ fn is_final(kind: Kind) -> bool {
     )
 }
 
-fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
+fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> {
     let remote = &file.shared.remote;
     let mut attempt = 1;
     loop {
         complete(file, &mut bound)?;
-        let path = file.state.lock().path.clone();
+        let path = settled_path(file, bound.deadline());
         let mut lease = remote.lease("write", &path, Lane::Data, bound.deadline())?;
         let fresh = lease.is_fresh();
         let end = match lease.session() {
@@ -90,7 +99,8 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
         };
         drop(lease);
         let error = match end {
-            End::Confirmed | End::Over => return Ok(()),
+            End::Confirmed => return Ok(Delivered::Confirmed),
+            End::Over => return Ok(Delivered::GivenUp),
             End::Again => {
                 attempt = 1;
                 continue;
@@ -100,7 +110,7 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
                 let (sending, settled) = *blind;
                 let listed = remote.stat(&path, bound.deadline());
                 match conclude(file, &path, &sending, settled, listed.ok()) {
-                    End::Confirmed => return Ok(()),
+                    End::Confirmed => return Ok(Delivered::Confirmed),
                     End::Failed(error) => return Err(error),
                     End::Broken(error) => error,
                     End::Again | End::Over | End::Blind(..) => FtpError::Closed(None),
@@ -110,7 +120,7 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
         };
         let deadline = bound.deadline();
         let hurries = file.shared.hurry.load(Ordering::Relaxed);
-        let was_moved = file.state.lock().path != path;
+        let was_moved = settled_path(file, deadline) != path;
         match Remote::pause_before_next(attempt, fresh, &error) {
             // It may have failed because its directory has got another name meanwhile.
             None if was_moved && attempt < MOVES && !deadline.passed() => {}
@@ -123,6 +133,11 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
         }
         attempt += 1;
     }
+}
+
+/// Where the file is, when no rename of it is under way.
+fn settled_path(file: &WriteFile, deadline: Deadline) -> RemotePath {
+    file.shared.moves.settled(deadline, || file.state.lock().path.clone())
 }
 
 /// Whether the server has no room: its disk is not free a moment later (RFC 959 s.4.2.1: 452, 552).
@@ -261,7 +276,7 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
         return Ok(());
     }
     let mut state = file.state.lock();
-    if !whole {
+    if !whole && told.is_some() {
         let cause = "somebody else has changed it on the server since it was opened";
         return Err(End::Failed(file.error(&state, Kind::Changed, "append to", cause)));
     }

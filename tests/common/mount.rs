@@ -70,11 +70,6 @@ impl Mount {
         process::peak_rss(self.child.id()).expect("ftpfs is not running")
     }
 
-    /// How many files and sockets the program has open.
-    pub(crate) fn open_files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("ftpfs is not running").count()
-    }
-
     /// Ends it with SIGTERM, as an administrator would, and returns how it ended.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         process::signal("TERM", &[self.child.id()]);

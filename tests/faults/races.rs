@@ -41,22 +41,15 @@ fn a_removal_that_is_refused_does_not_make_close_lie() {
 fn what_is_synced_around_a_rename_is_under_the_new_name() {
     for truncates in [false, true] {
         let mounted = Mounted::good(holding("a", pattern(1, 1000)));
-        mounted.break_by(Writing { slow_names: Some(Duration::from_millis(60)), ..Writing::default() });
+        mounted.break_by(Writing { slow_names: Some(Duration::from_millis(200)), ..Writing::default() });
         let mut file = OpenOptions::new().read(true).write(true).open(mounted.path("a")).unwrap();
         for round in 0..6u8 {
             let (from, to) = if round % 2 == 0 { ("a", "b") } else { ("b", "a") };
             let names = (mounted.path(from), mounted.path(to));
-            let begun = Arc::new(AtomicBool::new(false));
-            let started = begun.clone();
             let old = names.0.clone();
-            let renaming = thread::spawn(move || {
-                started.store(true, Ordering::SeqCst);
-                fs::rename(names.0, names.1)
-            });
-            while !begun.load(Ordering::SeqCst) {
-                thread::yield_now();
-            }
-            thread::sleep(Duration::from_millis(30));
+            let renaming = thread::spawn(move || fs::rename(names.0, names.1));
+            let landed = format!("/home/u/{to}");
+            eventually(CALL, "the server's rename", || mounted.server.tree().exists(&landed).then_some(()));
             if truncates && let Ok(opened) = OpenOptions::new().write(true).truncate(true).open(&old) {
                 file = opened;
             }
@@ -79,9 +72,7 @@ fn a_patch_after_a_streamed_append_is_uploaded() {
     let mut file = OpenOptions::new().read(true).write(true).open(mounted.path("file")).unwrap();
     file.seek(SeekFrom::End(0)).unwrap();
     file.write_all(&more).unwrap();
-    eventually(CALL, "a part of the append", || {
-        mounted.landed("file").filter(|bytes| bytes.len() > 3 * MIB)
-    });
+    eventually(CALL, "a part of the append", || mounted.landed("file").filter(|bytes| bytes.len() > 3 * MIB));
     let mut part = vec![0; 100_000];
     file.read_exact_at(&mut part, MIB as u64).unwrap();
     assert!(part == old[MIB..MIB + 100_000], "what lies before the append is read while it runs");
@@ -139,20 +130,24 @@ fn a_directory_is_removed_right_after_its_open_files() {
         });
         assert_eq!(errno_name(&removed), "0", "{number}");
     }
-    eventually(CALL, "everything to be gone", || mounted.server.tree().names("/home/u").is_empty().then_some(()));
+    eventually(CALL, "everything to be gone", || {
+        mounted.server.tree().names("/home/u").is_empty().then_some(())
+    });
 }
 
 #[test]
-fn files_that_the_server_refuses_cost_nothing_for_long() {
+fn files_that_the_server_refuses_are_not_kept() {
     let mounted = Mounted::good(Tree::bare());
     mounted.break_by(Writing { denied: Some("550 Permission denied"), ..Writing::default() });
-    let before = mounted.mount.open_files();
-    for number in 0..200 {
+    for number in 0..50 {
         let name = format!("file-{number}");
         let stored = mounted.call("store", move |dir| store(&dir.join(name), b"text"));
         assert_eq!(errno_name(&stored), "EACCES", "{number}");
     }
-    eventually(CALL, "the files to be closed", || (mounted.mount.open_files() < before + 100).then_some(()));
+    eventually(CALL, "the refused files to be forgotten", || {
+        let names = mounted.call("a listing", |dir| fs::read_dir(dir).map(Iterator::count));
+        (names.unwrap() == 0).then_some(())
+    });
 }
 
 #[test]
@@ -174,7 +169,8 @@ fn a_file_grows_also_where_the_server_tells_no_size() {
 fn a_server_without_sizes_ends_an_upload_that_others_wait_for() {
     let writing = Writing { size: false, slow: Some(Duration::from_millis(20)), ..Writing::default() };
     let quirks = Quirks { mlst: false, writing, ..Quirks::default() };
-    let mounted = Mounted::start(holding("other", vec![1; 10]), quirks, &["connections=1", "cache_timeout=0"]);
+    let mounted =
+        Mounted::start(holding("other", vec![1; 10]), quirks, &["connections=1", "cache_timeout=0"]);
     let bytes = pattern(1, 4 * MIB);
     let expected = bytes.clone();
     let path = mounted.path("file");
@@ -205,5 +201,76 @@ fn one_file_that_takes_no_append_does_not_end_appending() {
     let path = mounted.path("two");
     mounted.call("append", move |_| append(&path, b"x")).unwrap();
     assert!(mounted.server.tree().landings().iter().any(|landing| landing.verb == "APPE"));
+}
 
+#[test]
+fn what_is_synced_while_its_directory_is_renamed_is_where_the_directory_is() {
+    let mut tree = Tree::bare();
+    tree.put_directory("/home/u/a");
+    tree.put("/home/u/a/file", pattern(1, 1000));
+    let mounted = Mounted::good(tree);
+    mounted.break_by(Writing { slow_names: Some(Duration::from_millis(200)), ..Writing::default() });
+    let file = OpenOptions::new().read(true).write(true).open(mounted.path("a/file")).unwrap();
+    for round in 0..4u8 {
+        let (from, to) = if round % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        let names = (mounted.path(from), mounted.path(to));
+        let renaming = thread::spawn(move || fs::rename(names.0, names.1));
+        let landed = format!("/home/u/{to}");
+        eventually(CALL, "the server's rename", || mounted.server.tree().exists(&landed).then_some(()));
+        file.write_all_at(&[round; 1000], 0).unwrap();
+        file.sync_all().unwrap();
+        let bytes = mounted.server.tree().bytes(&format!("/home/u/{to}/file"));
+        assert!(bytes.unwrap() == [round; 1000], "round {round}");
+        within(CALL, "rename", move || renaming.join()).unwrap().unwrap();
+    }
+}
+
+#[test]
+fn the_old_part_of_a_file_is_read_while_a_long_append_runs() {
+    let old = pattern(1, 6 * MIB);
+    let mounted = Mounted::good(holding("file", old.clone()));
+    mounted.break_by(Writing { slow: Some(Duration::from_millis(2)), ..Writing::default() });
+    let more = pattern(2, 12 * MIB);
+    let expected = [old.as_slice(), &more].concat();
+    let path = mounted.path("file");
+    let appending = thread::spawn(move || append(&path, &more));
+    eventually(CALL, "a part of the append", || mounted.landed("file").filter(|bytes| bytes.len() > 6 * MIB));
+    let file = File::open(mounted.path("file")).unwrap();
+    for at in (0..6 * MIB).step_by(MIB).rev() {
+        let file = file.try_clone().unwrap();
+        let part = mounted.call("read", move |_| {
+            let mut part = vec![0; 50_000];
+            file.read_exact_at(&mut part, at as u64).map(|()| part)
+        });
+        assert!(part.unwrap() == old[at..at + 50_000], "{at}");
+    }
+    within(3 * CALL, "append", move || appending.join()).unwrap().unwrap();
+    assert!(mounted.landed("file").unwrap() == expected);
+}
+
+#[test]
+fn what_is_closed_while_it_is_removed_leaves_nothing() {
+    let mut tree = Tree::bare();
+    for number in 0..10 {
+        tree.put(&format!("/home/u/{number}"), pattern(number, 1000));
+    }
+    let mounted = Mounted::good(tree);
+    mounted.break_by(Writing { slow_names: Some(Duration::from_millis(50)), ..Writing::default() });
+    for number in 0..10u64 {
+        let removed = mounted.call("unlink", move |dir| {
+            let path = dir.join(number.to_string());
+            let file = File::open(&path)?;
+            let closing = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(10 * (number % 8)));
+                drop(file);
+            });
+            let removed = fs::remove_file(path);
+            closing.join().unwrap();
+            removed
+        });
+        removed.unwrap();
+    }
+    eventually(CALL, "everything to be gone", || {
+        mounted.server.tree().names("/home/u").is_empty().then_some(())
+    });
 }
