@@ -57,6 +57,8 @@ pub(crate) struct Writing {
     pub(crate) keeps: Option<&'static str>,
     /// Pause before DELE, and between RNTO and its reply.
     pub(crate) slow_names: Option<Duration>,
+    /// Pause before MLST is answered.
+    pub(crate) slow_facts: Option<Duration>,
 }
 
 impl Default for Writing {
@@ -87,6 +89,7 @@ impl Default for Writing {
             beside: false,
             keeps: None,
             slow_names: None,
+            slow_facts: None,
         }
     }
 }

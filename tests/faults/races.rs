@@ -229,14 +229,15 @@ fn what_is_synced_while_its_directory_is_renamed_is_where_the_directory_is() {
 fn the_old_part_of_a_file_is_read_while_a_long_append_runs() {
     let old = pattern(1, 6 * MIB);
     let mounted = Mounted::good(holding("file", old.clone()));
-    mounted.break_by(Writing { slow: Some(Duration::from_millis(2)), ..Writing::default() });
-    let more = pattern(2, 12 * MIB);
+    let (slow, slow_facts) = (Some(Duration::from_millis(4)), Some(Duration::from_millis(30)));
+    mounted.break_by(Writing { slow, slow_facts, ..Writing::default() });
+    let more = pattern(2, 24 * MIB);
     let expected = [old.as_slice(), &more].concat();
     let path = mounted.path("file");
     let appending = thread::spawn(move || append(&path, &more));
     eventually(CALL, "a part of the append", || mounted.landed("file").filter(|bytes| bytes.len() > 6 * MIB));
     let file = File::open(mounted.path("file")).unwrap();
-    for at in (0..6 * MIB).step_by(MIB).rev() {
+    for at in (0..6 * MIB).step_by(MIB / 8).rev() {
         let file = file.try_clone().unwrap();
         let part = mounted.call("read", move |_| {
             let mut part = vec![0; 50_000];
