@@ -180,7 +180,7 @@ impl FileSystem {
             && let Err(error) = self.settle(ino, &draft, Patience::Until(self.any_time()))
         {
             let path = self.path(ino).map(|path| path.to_string()).unwrap_or_default();
-            if is_lost(&error) || self.drafts.lock().len() > KEPT {
+            if is_lost(&error, draft.is_new()) || self.drafts.lock().len() > KEPT {
                 log::error!("{path} was not uploaded: {error}");
                 self.abandon(ino, &draft);
                 return;
@@ -207,7 +207,10 @@ impl FileSystem {
         self.table.lock().forget(ino, 1);
         if let Ok(Place::Entry { dir, name }) = place {
             self.directories.unpin(&dir, &name);
-            self.directories.invalidate(&dir);
+            match draft.is_new() {
+                true => self.directories.changed(&dir, &name, None),
+                false => self.directories.invalidate(&dir),
+            }
         }
         self.invalidations.everything(ino);
     }
@@ -243,13 +246,13 @@ impl FileSystem {
     }
 }
 
-/// Whether another attempt would change nothing: the server does not want the file there, or the bytes that are
-/// missing for it no longer exist.
-fn is_lost(error: &Error) -> bool {
+/// Whether another attempt would change nothing: the bytes that are missing for it no longer exist; or the server
+/// refuses to have a new file there, which would otherwise be shown without ever being there.
+fn is_lost(error: &Error, is_new: bool) -> bool {
     let Error::Remote(error) = error else { return false };
     match error.kind() {
-        Kind::Changed
-        | Kind::NotFound
+        Kind::Changed => true,
+        Kind::NotFound
         | Kind::Denied
         | Kind::NotADirectory
         | Kind::IsADirectory
@@ -257,7 +260,7 @@ fn is_lost(error: &Error) -> bool {
         | Kind::Unsupported
         | Kind::Exists
         | Kind::NotEmpty
-        | Kind::ReadOnly => true,
+        | Kind::ReadOnly => is_new,
         Kind::NoSpace
         | Kind::OverQuota
         | Kind::LoginFailed

@@ -182,6 +182,11 @@ impl WriteFile {
         self.state.lock().before.clone()
     }
 
+    /// Whether the server has no file of that name, as far as we know.
+    pub fn is_new(&self) -> bool {
+        self.state.lock().replaces.is_none()
+    }
+
     /// Whether all bytes are here: the server's file is not needed any more.
     pub fn is_whole(&self) -> bool {
         self.state.lock().staged.missing(0, 1).is_none()

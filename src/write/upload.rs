@@ -250,7 +250,7 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
     let length = match errand {
         Errand::Nothing | Errand::Whole => return Ok(()),
         Errand::Rest { least, .. } => {
-            let length = session.size(path.as_bytes(), bound.deadline())?;
+            let length = server_length(session, path, bound.deadline())?;
             let mut state = file.state.lock();
             let is_old = match (least, state.replaces, length) {
                 (0, Some(Replaces::Unknown), _) => true,
@@ -265,7 +265,7 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
     let told = match session.facts(path.as_bytes(), bound.deadline()) {
         Ok(Facts::Whole(entry)) if entry.kind == EntryKind::File => entry.size.map(|s| (s, entry.modified)),
         Ok(Facts::File { size, modified }) => Some((size, modified)),
-        Ok(_) => session.size(path.as_bytes(), bound.deadline())?.map(|size| (size, None)),
+        Ok(_) => server_length(session, path, bound.deadline())?.map(|size| (size, None)),
         Err(FtpError::Refused { .. }) => None,
         Err(error) => return Err(error.into()),
     };
@@ -282,6 +282,18 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
     }
     state.staged.distrust();
     Ok(())
+}
+
+/// How long the server's file is; `None` where there is none, or it is not told.
+fn server_length(
+    session: &mut Session,
+    path: &RemotePath,
+    deadline: Deadline,
+) -> Result<Option<u64>, FtpError> {
+    match session.size(path.as_bytes(), deadline) {
+        Err(FtpError::Refused { .. }) => Ok(None),
+        other => other,
+    }
 }
 
 /// How far the bytes went.
@@ -372,7 +384,7 @@ fn pause(
     (from, sent): (u64, u64),
     bound: &Bound,
 ) -> End {
-    let length = session.size(path.as_bytes(), bound.deadline());
+    let length = server_length(session, path, bound.deadline());
     let mut state = file.state.lock();
     state.staged.broke(from);
     match length {
@@ -417,7 +429,7 @@ fn confirm(
             Ok(Facts::Whole(entry)) if entry.kind == EntryKind::File => entry.clone(),
             Ok(Facts::File { size, modified }) => RemoteEntry { modified: *modified, ..plain(Some(*size)) },
             // The target of a link, or a server that tells nothing here: SIZE speaks of the file itself.
-            Ok(_) | Err(_) => plain(session.size(path_bytes, deadline)?),
+            Ok(_) | Err(_) => plain(server_length(session, path, deadline)?),
         };
         Ok((settled, entry))
     });
