@@ -15,6 +15,7 @@ mod file;
 mod moves;
 mod pump;
 mod ranges;
+mod reading;
 mod stage;
 mod staged;
 mod upload;

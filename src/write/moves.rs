@@ -81,9 +81,9 @@ mod tests {
             );
         }
         let renamed = AtomicBool::new(false);
-        let now = || path(if renamed.load(Ordering::SeqCst) { "/d/c" } else { "/a/b/c" });
+        let now = &|| path(if renamed.load(Ordering::SeqCst) { "/d/c" } else { "/a/b/c" });
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| moves.settled(long, &now));
+            let waiting = scope.spawn(|| moves.settled(long, now));
             drop(first);
             renamed.store(true, Ordering::SeqCst);
             drop(second);
