@@ -54,6 +54,12 @@ pub(super) struct State {
     pub(super) busy: bool,
     /// The upload that runs goes on with what is written meanwhile.
     pub(super) stream: Option<Stream>,
+    /// Where the upload that runs shall end.
+    pub(super) goal: Option<Goal>,
+    /// Counts the writes and truncations.
+    pub(super) changes: u64,
+    /// The server has confirmed these, and has not emptied the file since.
+    pub(super) safe: Option<u64>,
     /// Streaming would be for nothing: the file is not written in order.
     pub(super) unsteady: bool,
     /// The file is being removed, or has been: nothing is to be sent.
@@ -96,15 +102,22 @@ pub(super) enum Replaces {
     Unknown,
 }
 
-/// An upload that follows the writer.
+/// How far an upload goes for those who flush, however far others write on meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goal {
+    /// The size of the file when it was set, in bytes.
+    pub(super) size: u64,
+    /// The changes before.
+    pub(super) changes: u64,
+}
+
+/// An upload that follows the writer until it gets a goal.
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Its thread has begun; before, a flush can do its work.
     pub(super) begun: bool,
     /// The next byte that it takes.
     pub(super) next: u64,
-    /// It shall end at the end of the file.
-    pub(super) finish: bool,
     /// Somebody else needs its connection.
     pub(super) revoked: bool,
 }
@@ -152,6 +165,9 @@ impl WriteFile {
             attributes,
             busy: false,
             stream: None,
+            goal: None,
+            changes: 0,
+            safe: None,
             unsteady: false,
             discarded: false,
             gone: false,
@@ -322,7 +338,7 @@ impl WriteFile {
             return;
         }
         let Some(next) = state.streams_from(self.shared.appends()) else { return };
-        state.stream = Some(Stream { begun: false, next, finish: false, revoked: false });
+        state.stream = Some(Stream { begun: false, next, revoked: false });
         state.busy = true;
         drop(state);
         let (file, bound) = (self.clone(), Bound::new(self.shared.bound));
@@ -355,7 +371,12 @@ impl WriteFile {
         let mut decided = None;
         let mut state = self.state.lock();
         state.failure = None;
+        let wanted = state.changes;
         loop {
+            // Before the next upload that others have begun meanwhile.
+            if state.gone || state.is_safe(wanted) {
+                return Ok(());
+            }
             if state.busy {
                 match &mut state.stream {
                     // It waits for a thread, and need not any more.
@@ -364,8 +385,9 @@ impl WriteFile {
                         state.busy = false;
                         continue;
                     }
-                    Some(stream) => {
-                        stream.finish = true;
+                    Some(_) => {
+                        let goal = state.goal();
+                        state.goal.get_or_insert(goal);
                         self.changed.notify_all();
                     }
                     None => {}
@@ -374,7 +396,7 @@ impl WriteFile {
                 self.changed.wait(&mut state);
                 continue;
             }
-            if state.gone || !state.is_dirty() {
+            if !state.is_dirty() {
                 return Ok(());
             }
             if state.discarded {
@@ -391,6 +413,7 @@ impl WriteFile {
                 return Err(failure.into());
             }
             state.busy = true;
+            state.goal = Some(state.goal());
             state.refusal = None;
             drop(state);
             let bound = std::mem::replace(&mut bound, Bound::new(self.shared.bound));
@@ -417,13 +440,24 @@ impl State {
         self.staged.errand() != Errand::Nothing || self.attributes.time_is_set || self.attributes.mode_is_set
     }
 
+    /// Whether the server has what was changed until then, and all attributes.
+    fn is_safe(&self, changes: u64) -> bool {
+        let attributes = &self.attributes;
+        self.safe.is_some_and(|safe| safe >= changes) && !attributes.time_is_set && !attributes.mode_is_set
+    }
+
+    fn goal(&self) -> Goal {
+        Goal { size: self.staged.size(), changes: self.changes }
+    }
+
     fn note_change(&mut self) {
+        self.changes += 1;
         self.attributes.modified = Some(now());
         self.attributes.time_is_set = false;
     }
 
     fn is_far_ahead(&self) -> bool {
-        let sent = self.stream.as_ref().filter(|stream| !stream.finish).map(|stream| stream.next);
+        let sent = self.stream.as_ref().filter(|_| self.goal.is_none()).map(|stream| stream.next);
         sent.is_some_and(|next| self.staged.size().saturating_sub(next) > LAG)
     }
 
@@ -451,6 +485,7 @@ impl Drop for Busy<'_> {
         let mut state = self.0.state.lock();
         state.busy = false;
         state.stream = None;
+        state.goal = None;
         // Only a panic can have left it.
         if std::thread::panicking() {
             state.staged.broke(0);

@@ -66,7 +66,7 @@ pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<Delivered, Erro
     let result = deliver(file, bound);
     if let Err(error) = &result {
         let mut state = file.state.lock();
-        let unheard = state.stream.as_ref().is_some_and(|stream| !stream.finish);
+        let unheard = state.stream.is_some() && state.goal.is_none();
         if unheard && is_final(error.kind()) {
             state.refusal = Some(error.clone());
         }
@@ -190,8 +190,6 @@ fn local(file: &WriteFile, state: &State, error: &io::Error) -> Error {
 /// What one attempt starts from.
 struct Start {
     from: u64,
-    /// Where it ends, unless it follows the writer.
-    to: Option<u64>,
     /// It sends or sets something beyond the bytes.
     wishes: Wishes,
 }
@@ -212,14 +210,13 @@ fn step(file: &Arc<WriteFile>, session: &mut Session, path: &RemotePath, bound: 
             mode: attributes.mode.filter(|_| attributes.mode_is_wanted),
             modified: attributes.modified.filter(|_| sends || attributes.time_is_set),
         };
-        let to = state.stream.is_none().then(|| state.staged.size());
         match state.staged.errand() {
             Errand::Nothing => None,
-            Errand::Tail(from) => Some(Start { from, to, wishes }),
+            Errand::Tail(from) => Some(Start { from, wishes }),
             // Somebody has changed the file since the look.
             Errand::Rest { .. } => return End::Again,
             Errand::Whole if state.staged.missing(0, 1).is_some() => return End::Again,
-            Errand::Whole => Some(Start { from: 0, to, wishes }),
+            Errand::Whole => Some(Start { from: 0, wishes }),
         }
         .map_or((wishes, None), |start| (start.wishes, Some(start)))
     };
@@ -339,8 +336,12 @@ fn send(
         let mut state = file.state.lock();
         state.before = None;
         state.staged.begin(start.from);
+        if start.from == 0 {
+            // The server has emptied the file.
+            state.safe = None;
+        }
     }
-    match pump(file, &mut upload, (start.from, start.to), bound) {
+    match pump(file, &mut upload, start.from, bound) {
         Pumped::End { at, all } => {
             let finished = upload.finish(bound.deadline());
             bound.progress();
@@ -401,7 +402,7 @@ fn pause(
     state.known = None;
     match &state.stream {
         // The writer has paused: a later stream goes on.
-        Some(stream) if !stream.finish && state.staged.size() == sent => End::Over,
+        Some(_) if state.goal.is_none() && state.staged.size() == sent => End::Over,
         _ => End::Again,
     }
 }
@@ -474,6 +475,7 @@ fn conclude(
     let mut state = file.state.lock();
     if from.is_some() {
         state.staged.sent();
+        state.safe = state.goal.map(|goal| goal.changes);
     }
     let failed = state.settled(&entry, wishes, settled.mode, settled.modified);
     drop(state);

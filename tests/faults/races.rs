@@ -275,3 +275,35 @@ fn what_is_closed_while_it_is_removed_leaves_nothing() {
         mounted.server.tree().names("/home/u").is_empty().then_some(())
     });
 }
+
+#[test]
+fn a_close_does_not_wait_for_what_others_write_on() {
+    let mounted = Mounted::good(Tree::bare());
+    mounted.break_by(Writing { slow: Some(Duration::from_millis(20)), ..Writing::default() });
+    let path = mounted.path("file");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(&pattern(1, MIB)).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let over = done.clone();
+    let writing = thread::spawn(move || {
+        let bytes = pattern(2, MIB / 4);
+        let mut file = file;
+        for _ in 0..400 {
+            if over.load(Ordering::SeqCst) {
+                break;
+            }
+            file.write_all(&bytes).unwrap();
+            thread::sleep(Duration::from_millis(30));
+        }
+        drop(file);
+    });
+    let begun = std::time::Instant::now();
+    let other = OpenOptions::new().write(true).open(&path).unwrap();
+    let closed = within(3 * CALL, "a close", move || close(other));
+    let took = begun.elapsed();
+    let was_over = writing.is_finished();
+    done.store(true, Ordering::SeqCst);
+    within(3 * CALL, "the writer", move || writing.join()).unwrap();
+    closed.unwrap();
+    assert!(!was_over && took < Duration::from_secs(8), "{took:?}");
+}
