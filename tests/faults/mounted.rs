@@ -128,19 +128,28 @@ pub(crate) fn close(file: File) -> io::Result<()> {
 
 /// Writes a new or replaced file as cp(1) does. The first error counts; the file is always closed.
 pub(crate) fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-    fill(file, bytes)
+    let (written, closed) = fill(create(path)?, bytes);
+    written.and(closed)
 }
 
 /// Appends as a shell's `>>` does.
 pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fill(OpenOptions::new().append(true).open(path)?, bytes)
+    let (written, closed) = fill(open_end(path)?, bytes);
+    written.and(closed)
 }
 
-fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).open(path)
+}
+
+pub(crate) fn open_end(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
+}
+
+/// Writes and closes, and tells what became of each.
+pub(crate) fn fill(mut file: File, bytes: &[u8]) -> (io::Result<()>, io::Result<()>) {
     let written = bytes.chunks(100_000).try_for_each(|piece| file.write_all(piece));
-    let closed = close(file);
-    written.and(closed)
+    (written, close(file))
 }
 
 /// The error number, 0 for success.

@@ -1,13 +1,21 @@
 //! Uploads that are cut at every possible moment: close() tells the truth, and nothing is lost.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::common_ftpd::{FaultAt, FaultEnd, ReplyCut, Tree, UploadFault, Writing, pattern};
-use crate::mounted::{Mounted, append, errno, errno_name, state, store, table};
+use crate::mounted::{Mounted, close, create, errno, errno_name, fill, open_end, state, table};
 
 const SIZE: usize = 2_000_000;
 const OLD: usize = 100_000;
+/// Where a patch begins.
+const PATCHED: usize = 1_000_000;
 /// Positions of the data stream.
 const POSITIONS: usize = 25;
 /// An operation has fewer replies than this.
@@ -18,20 +26,43 @@ const MOST_REPLIES: usize = 60;
 enum Deed {
     Create,
     Append,
+    /// Another content in place of a shorter one, by O_TRUNC.
+    Replace,
+    /// Some bytes in the middle, of a file that was never read.
+    Patch,
 }
 
 impl Deed {
     /// What the server had before, what is written, and what it must have in the end.
     fn bytes(self) -> (Option<Vec<u8>>, Vec<u8>, Vec<u8>) {
-        let new = pattern(7, SIZE);
+        let (old, new) = (pattern(6, OLD), pattern(7, SIZE));
         match self {
             Deed::Create => (None, new.clone(), new),
             Deed::Append => {
-                let old = pattern(6, OLD);
                 let all = [&old[..], &new].concat();
                 (Some(old), new, all)
             }
+            Deed::Replace => (Some(old), new.clone(), new),
+            Deed::Patch => {
+                let mut all = new.clone();
+                all[PATCHED..PATCHED + OLD].copy_from_slice(&old);
+                (Some(new), old, all)
+            }
         }
+    }
+
+    /// Opens, writes and closes. The first error counts; notes whether open() and write() took it all.
+    fn act(self, path: &Path, bytes: &[u8], accepted: &AtomicBool) -> io::Result<()> {
+        let (written, closed) = match self {
+            Deed::Create | Deed::Replace => fill(create(path)?, bytes),
+            Deed::Append => fill(open_end(path)?, bytes),
+            Deed::Patch => {
+                let file = OpenOptions::new().write(true).open(path)?;
+                (file.write_all_at(bytes, PATCHED as u64), close(file))
+            }
+        };
+        accepted.store(written.is_ok(), Ordering::SeqCst);
+        written.and(closed)
     }
 }
 
@@ -66,10 +97,10 @@ fn attempt(point: &Point) -> Row {
     mounted.break_by(point.writing.clone());
     let deed = point.deed;
     let bytes = new.clone();
-    let (closed, took) = mounted.timed(move |dir| match deed {
-        Deed::Create => store(&dir.join("file"), &bytes),
-        Deed::Append => append(&dir.join("file"), &bytes),
-    });
+    let accepted = Arc::new(AtomicBool::new(false));
+    let noted = accepted.clone();
+    let (closed, took) = mounted.timed(move |dir| deed.act(&dir.join("file"), &bytes, &noted));
+    let accepted = accepted.load(Ordering::SeqCst);
     let server = state(mounted.landed("file").as_deref(), &all);
     let cuts = mounted.server.cuts();
     let mut wrong = Vec::new();
@@ -87,20 +118,28 @@ fn attempt(point: &Point) -> Row {
             Ok(bytes) if bytes == all => {}
             other => wrong.push(format!("read back: {:?}", other.map(|bytes| state(Some(&bytes), &all)))),
         }
-    } else if mounted.read("file").is_ok_and(|bytes| bytes == all) {
-        // It was written, and only not sent: so it can be sent yet.
+    } else if accepted {
+        // It was written, and only not sent: so it can be read and sent yet.
+        match mounted.read("file") {
+            Ok(bytes) if bytes == all => {}
+            other => wrong.push(format!("read back: {:?}", other.map(|bytes| state(Some(&bytes), &all)))),
+        }
         mounted.synced_later("file");
         let after = state(mounted.landed("file").as_deref(), &all);
         if after != "complete" {
             wrong.push(format!("a later fsync() said 0 with {after}"));
         }
     } else {
-        // open() or write() may fail too; a program then has its own copy of what it wanted to write, and
-        // starts anew. What it did not touch must still be there.
+        // A program that was told by open() or write() has its own copy of what it wanted to write, and starts
+        // anew. What it did not touch must still be there.
         let kept = mounted.landed("file");
-        if point.deed == Deed::Append && !kept.is_some_and(|kept| all.starts_with(&kept) && kept.len() >= OLD)
-        {
-            wrong.push("what was there before the append is lost".to_owned());
+        let is_there = match deed {
+            Deed::Create | Deed::Replace => true,
+            Deed::Append => kept.is_some_and(|kept| all.starts_with(&kept) && kept.len() >= OLD),
+            Deed::Patch => kept == old,
+        };
+        if !is_there {
+            wrong.push("what was there before is lost".to_owned());
         }
     }
     let wrong = (!wrong.is_empty()).then(|| wrong.join("; "));
@@ -126,13 +165,12 @@ fn judge(title: &str, rows: &[Row]) {
 }
 
 /// Each position with each of these ends, once (which an upload survives) and for ever.
-fn data_points(deed: Deed) -> Vec<Point> {
+fn data_points(deed: Deed, positions: usize) -> Vec<Point> {
     const ENDS: [FaultEnd; 4] =
         [FaultEnd::Says426, FaultEnd::ControlToo, FaultEnd::Lies226, FaultEnd::NoReply];
-    let total = SIZE;
     let mut points = Vec::new();
-    for position in 0..POSITIONS {
-        let byte = position * total / POSITIONS + 7 * position;
+    for position in 0..positions {
+        let byte = position * SIZE / positions + 7 * position;
         for (times, often) in [(1, "once"), (usize::MAX, "always")] {
             let end = ENDS[(position + times % 2) % ENDS.len()];
             let fault = Some(UploadFault { at: FaultAt::Byte(byte), end, times });
@@ -152,7 +190,7 @@ fn data_points(deed: Deed) -> Vec<Point> {
 
 #[test]
 fn a_new_file_whose_data_is_cut_is_whole_or_close_says_so() {
-    let rows = table(&data_points(Deed::Create), attempt);
+    let rows = table(&data_points(Deed::Create, POSITIONS), attempt);
     judge("create, data connection", &rows);
     assert!(rows.iter().filter(|row| row.cuts > 0).count() >= 2 * POSITIONS);
     let survived = rows.iter().filter(|row| row.point.ends_with("once") && row.close == "0").count();
@@ -161,9 +199,17 @@ fn a_new_file_whose_data_is_cut_is_whole_or_close_says_so() {
 
 #[test]
 fn an_append_whose_data_is_cut_loses_and_doubles_no_byte() {
-    let rows = table(&data_points(Deed::Append), attempt);
+    let rows = table(&data_points(Deed::Append, POSITIONS), attempt);
     judge("append, data connection", &rows);
     assert!(rows.iter().filter(|row| row.cuts > 0).count() >= POSITIONS);
+}
+
+#[test]
+fn a_changed_file_whose_data_is_cut_is_neither_old_nor_mixed_when_close_says_0() {
+    for deed in [Deed::Replace, Deed::Patch] {
+        let rows = table(&data_points(deed, 10), attempt);
+        judge(&format!("{deed:?}, data connection"), &rows);
+    }
 }
 
 /// A cut at each reply until one comes too late to be noticed.
@@ -189,17 +235,37 @@ fn reply_points(deed: Deed, for_ever: bool) -> Vec<Row> {
     panic!("the deed never passes uncut");
 }
 
-#[test]
-fn control_connections_cut_at_any_reply_of_an_upload_lose_nothing() {
-    let mut rows = Vec::new();
-    for deed in [Deed::Create, Deed::Append] {
-        for for_ever in [false, true] {
-            rows.extend(reply_points(deed, for_ever));
-        }
-    }
-    judge("create and append, control connection", &rows);
-    let survived = rows.iter().filter(|row| row.point.ends_with("once") && row.close == "0").count();
-    let once = rows.iter().filter(|row| row.point.ends_with("once")).count();
-    assert!(rows.len() >= 24, "only {} points", rows.len());
+/// All cuts of control connections during one deed.
+fn cut_control(deed: Deed) {
+    let mut rows = reply_points(deed, false);
+    let once = rows.len();
+    let survived = rows.iter().filter(|row| row.close == "0").count();
+    rows.extend(reply_points(deed, true));
+    judge(&format!("{deed:?}, control connection"), &rows);
+    assert!(rows.len() >= 12, "only {} points", rows.len());
     assert!(2 * survived > once, "one cut is survived: {survived} of {once}");
+}
+
+mod control_connections_cut_at_any_reply_of_an_upload_lose_nothing {
+    use super::{Deed, cut_control};
+
+    #[test]
+    fn new_file() {
+        cut_control(Deed::Create);
+    }
+
+    #[test]
+    fn append() {
+        cut_control(Deed::Append);
+    }
+
+    #[test]
+    fn replacement() {
+        cut_control(Deed::Replace);
+    }
+
+    #[test]
+    fn patch() {
+        cut_control(Deed::Patch);
+    }
 }
