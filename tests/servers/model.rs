@@ -285,7 +285,7 @@ fn run(place: Place<'_>, cases: u32) {
 fn random_operations_do_what_a_plain_directory_does(kind: Kind) {
     let served = writable_dir("served-");
     let server = Server::start(kind, served.path(), &Options::default());
-    let mount = Mount::start(&server.url(User::Tester, "/"), &[]);
+    let mount = Mount::start(&server.url(User::Tester, "/"), &["debug"]);
     run(Place { mounted: mount.path(), served: served.path(), kind: Some(kind) }, CASES);
 }
 
