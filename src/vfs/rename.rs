@@ -42,10 +42,7 @@ impl FileSystem {
         if from == to {
             return Ok(());
         }
-        let target = match flags & NO_REPLACE {
-            0 => self.ask(&new_dir, &new_name, patience, Instant::now())?.entry,
-            _ => self.directories.refresh(&new_dir, &new_name, deadline, Instant::now())?.entry,
-        };
+        let target = self.ask(&new_dir, &new_name, patience, Instant::now())?.entry;
         match (&target, entry.kind) {
             (Some(_), _) if flags & NO_REPLACE != 0 => return Err(Error::Exists),
             (Some(target), EntryKind::Directory) if target.kind != EntryKind::Directory => {
