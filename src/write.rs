@@ -12,8 +12,10 @@
 //! ```
 
 mod file;
+mod moves;
 mod pump;
 mod ranges;
+mod reading;
 mod stage;
 mod staged;
 mod upload;
@@ -32,8 +34,10 @@ use crate::workers::Workers;
 
 pub(crate) use file::now;
 pub use file::{Attributes, WriteFile};
+pub use moves::Moving;
 pub use stage::{LocalStaging, Stage, Staging};
 
+use moves::Moves;
 use staged::Staged;
 
 /// Streams that run at once, and that wait for a thread. One that finds no place is uploaded at flush.
@@ -79,6 +83,7 @@ struct Shared {
     files: Arc<dyn FileSource>,
     /// Counts the versions that broken uploads have left on the server.
     leavings: AtomicU64,
+    moves: Moves,
     workers: Workers,
     /// The longest time without progress.
     bound: Duration,
@@ -125,18 +130,25 @@ impl Writers {
         quiet: bool,
     ) -> Writers {
         let workers = Workers::new("store", STREAMS, STREAMS_WAITING);
-        let (appends_not, hurry, leavings) = Default::default();
+        let (appends_not, hurry, leavings, moves) = Default::default();
         Writers(Arc::new(Shared {
             remote,
             staging,
             files,
             leavings,
+            moves,
             workers,
             bound,
             appends_not,
             quiet,
             hurry,
         }))
+    }
+
+    /// `path` is about to be renamed: no upload to it or below it begins until what is returned is dropped,
+    /// which comes after [`WriteFile::moved`]. One that runs goes on, and follows if it fails for the new name.
+    pub fn moving(&self, path: &RemotePath) -> Moving<'_> {
+        self.0.moves.begin(path)
     }
 
     /// From now on an upload that breaks is not tried again.

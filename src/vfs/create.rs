@@ -29,10 +29,7 @@ impl FileSystem {
         let exclusive = flags & libc::O_EXCL != 0;
         let begun = self.draft_named(parent, &name).is_some();
         let exists = begun || {
-            let answer = match exclusive {
-                true => self.recent(&dir, &name, patience)?,
-                false => self.ask(&dir, &name, patience, Instant::now())?,
-            };
+            let answer = self.ask(&dir, &name, patience, Instant::now())?;
             answer.entry.is_some_and(|entry| self.is_shown(&entry))
         };
         if exists {

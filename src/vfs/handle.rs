@@ -106,11 +106,6 @@ impl Handles {
         self.0.lock().users.get(&ino).is_some_and(|users| users.writing > 0)
     }
 
-    /// The inodes that have a handle.
-    pub(super) fn open_files(&self) -> Vec<u64> {
-        self.0.lock().users.keys().copied().collect()
-    }
-
     /// # Errors
     /// [`Error::BadHandle`].
     pub(super) fn file(&self, handle: u64) -> Result<FileHandle, Error> {

@@ -209,6 +209,22 @@ impl Table {
         }
     }
 
+    /// Notes that what is kept under a hidden name is gone from the server too.
+    pub(super) fn unhide(&mut self, ino: u64) {
+        if matches!(self.nodes.get(&ino), Some(Node { standing: Standing::Hidden(..), .. })) {
+            self.detach(ino, Standing::Unlinked);
+        }
+    }
+
+    /// What is hidden in the directory `dir`.
+    pub(super) fn hidden_in(&self, dir: u64) -> Vec<(u64, Name)> {
+        let hidden = self.nodes.iter().filter_map(|(&ino, node)| match &node.standing {
+            Standing::Hidden(parent, name) if *parent == dir => Some((ino, name.clone())),
+            _ => None,
+        });
+        hidden.collect()
+    }
+
     /// Notes that our own changes of `ino` begin: what the server tells of it contradicts nothing until
     /// [`Table::committed`].
     pub(super) fn begin_change(&mut self, ino: u64) {

@@ -35,14 +35,17 @@ pub(super) fn contained(target: &[u8], dir: &RemotePath, base: &RemotePath) -> R
     if stays_as_it_is(target, depth) {
         return raw(target);
     }
-    let mut shown = b"../".repeat(depth);
-    shown.extend_from_slice(rest);
-    if rest.is_empty() {
-        // The mount's root itself.
-        shown.pop();
-        if shown.is_empty() {
-            shown.push(b'.');
-        }
+    // ProFTPD 1.3.8 makes every target absolute; what the link's directory and the target have in common is
+    // left out again.
+    let parts = |path: &[u8]| -> Vec<Vec<u8>> {
+        path.split(|&b| b == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect()
+    };
+    let (here, there) = (parts(inside), parts(rest));
+    let common = here.iter().zip(&there).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n(b"..".to_vec(), here.len() - common);
+    let mut shown = up.chain(there.into_iter().skip(common)).collect::<Vec<_>>().join(&b'/');
+    if shown.is_empty() {
+        shown.push(b'.');
     }
     if shown.len() > TARGET_MAX {
         return Err(Error::LinkLeaves);
@@ -86,7 +89,10 @@ mod tests {
             ("/", "/a/b", "./x//y/", Some("./x//y/")),
             ("/", "/a/b", "../c", Some("../c")),
             ("/", "/a/b", "../../c", Some("../../c")),
-            ("/", "/a/b", "x/../../c", Some("../../a/c")),
+            ("/", "/a/b", "x/../../c", Some("../c")),
+            ("/", "/a/b", "/a/b/c", Some("c")),
+            ("/", "/a/b", "/a/b", Some(".")),
+            ("/", "/a/b", "/a", Some("..")),
             ("/", "/a/b", "../x/../../c", Some("../../c")),
             ("/", "/a/b", "/etc/passwd", Some("../../etc/passwd")),
             ("/", "/a", "../../../../etc", Some("../etc")),

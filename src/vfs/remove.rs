@@ -1,8 +1,11 @@
 //! Names that go. What is open stays readable and writable: it is kept here where all of it is here, else it
 //! gets a hidden name on the server until its last close.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
@@ -19,13 +22,27 @@ const LEFTOVERS: usize = 256;
 pub(super) struct HiddenNames {
     prefix: String,
     next: AtomicU64,
+    /// Inodes whose hidden files are being removed. Lock order: this, then handles, then the inode table.
+    going: Mutex<HashSet<u64>>,
+    /// One of them has been.
+    gone: Condvar,
+}
+
+/// A file that lost its name and got a hidden one. It stays until its handle is released.
+#[derive(Debug)]
+pub(super) struct Aside {
+    ino: u64,
+    hidden: Name,
+    /// One of our own, so that the last close of a program does not remove what may have to be put back.
+    handle: u64,
 }
 
 impl Default for HiddenNames {
     fn default() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let prefix = format!(".ftpfs-hidden-{:x}-", since.as_nanos() ^ u128::from(std::process::id()));
-        HiddenNames { prefix, next: AtomicU64::new(1) }
+        let (going, gone) = Default::default();
+        HiddenNames { prefix, next: AtomicU64::new(1), going, gone }
     }
 }
 
@@ -58,7 +75,8 @@ impl FileSystem {
             return Err(Error::IsADirectory);
         }
         let path = dir.join(&name);
-        if self.set_aside(parent, &name, deadline)?.is_some() {
+        if let Some(aside) = self.set_aside(parent, &name, deadline)? {
+            self.leave_aside(aside);
             return Ok(());
         }
         let draft = self.draft_named(parent, &name);
@@ -86,29 +104,43 @@ impl FileSystem {
         self.hidden.next()
     }
 
-    /// Gives an open file that is about to lose its name a hidden one, unless all of it is here. Returns the
-    /// inode and its hidden place if it did.
+    /// Gives an open file that is about to lose its name a hidden one, unless all of it is here. What it
+    /// returns goes to [`FileSystem::leave_aside`] or [`FileSystem::put_back`].
     pub(super) fn set_aside(
         &self,
         parent: u64,
         name: &Name,
         deadline: Deadline,
-    ) -> Result<Option<(u64, Name)>, Error> {
-        let changes = self.changes()?;
+    ) -> Result<Option<Aside>, Error> {
         let Some(ino) = self.table.lock().number(parent, name) else { return Ok(None) };
         if !self.handles.is_open(ino) {
             return Ok(None);
         }
+        let handle = self.handles.open_draft(ino, false);
+        let hidden = self.hide(ino, (parent, name), deadline);
+        if !matches!(hidden, Ok(Some(_))) {
+            self.release(handle);
+        }
+        Ok(hidden?.map(|hidden| Aside { ino, hidden, handle }))
+    }
+
+    fn hide(
+        &self,
+        ino: u64,
+        (parent, name): (u64, &Name),
+        deadline: Deadline,
+    ) -> Result<Option<Name>, Error> {
+        let changes = self.changes()?;
         let draft = self.draft(ino);
         if draft.as_ref().is_some_and(|draft| draft.is_whole()) {
             return Ok(None);
         }
-        if let Some(draft) = &draft {
-            draft.discard(deadline)?;
-        }
         let dir = self.table.lock().path(parent)?;
         let (path, hidden) = (dir.join(name), self.hidden.next()?);
         let place = dir.join(&hidden);
+        if let Some(draft) = &draft {
+            draft.discard(deadline)?;
+        }
         if let Err(error) = changes.remote.rename(&path, &place, deadline) {
             draft.inspect(|draft| draft.keep());
             return Err(error.into());
@@ -122,13 +154,27 @@ impl FileSystem {
         self.relocate();
         self.directories.changed(&dir, name, None);
         self.versions.moved(&path, &place);
-        Ok(Some((ino, hidden)))
+        Ok(Some(hidden))
+    }
+
+    /// The file is gone for the user, and for the server with its last close.
+    pub(super) fn leave_aside(&self, aside: Aside) {
+        if let Some(draft) = self.draft(aside.ino) {
+            draft.gone();
+        }
+        self.release(aside.handle);
     }
 
     /// Takes [`FileSystem::set_aside`] back: the file gets its name again.
-    pub(super) fn put_back(&self, parent: u64, (ino, hidden): (u64, Name), name: &Name, deadline: Deadline) {
+    pub(super) fn put_back(&self, parent: u64, aside: Aside, name: &Name, deadline: Deadline) {
+        let Aside { ino, hidden, handle } = aside;
+        self.take_back(parent, (ino, &hidden), name, deadline);
+        self.release(handle);
+    }
+
+    fn take_back(&self, parent: u64, (ino, hidden): (u64, &Name), name: &Name, deadline: Deadline) {
         let (Ok(changes), Ok(dir)) = (self.changes(), self.table.lock().path(parent)) else { return };
-        let (from, to) = (dir.join(&hidden), dir.join(name));
+        let (from, to) = (dir.join(hidden), dir.join(name));
         match changes.remote.rename(&from, &to, deadline) {
             Ok(()) => {
                 {
@@ -166,24 +212,34 @@ impl FileSystem {
         self.touch(parent);
         let ino = self.table.lock().unlinked(parent, name);
         if let Some(ino) = ino {
-            self.let_go(ino);
+            self.lost_its_name(ino);
         }
+    }
+
+    /// Nothing has the name of `ino` any more; what is here of it is needed as long as it is open.
+    pub(super) fn lost_its_name(&self, ino: u64) {
+        if let Some(draft) = self.draft(ino) {
+            draft.gone();
+        }
+        self.let_go(ino);
     }
 
     /// After the last close of a file that has a hidden name: removes it.
     pub(super) fn remove_hidden(&self, ino: u64) {
         let Ok(changes) = self.changes() else { return };
-        let place = {
-            let table = self.table.lock();
-            if !table.is_unlinked(ino) {
+        let (dir, name) = {
+            let mut going = self.hidden.going.lock();
+            if self.handles.is_open(ino) {
                 return;
             }
-            table.place(ino)
+            let table = self.table.lock();
+            let Ok(Place::Entry { dir, name }) = table.place(ino) else { return };
+            let is_hidden = table.is_unlinked(ino) && self.hidden.contain(name.as_bytes());
+            if !is_hidden || !going.insert(ino) {
+                return;
+            }
+            (dir, name)
         };
-        let Ok(Place::Entry { dir, name }) = place else { return };
-        if !self.hidden.contain(name.as_bytes()) || self.handles.is_open(ino) {
-            return;
-        }
         let path = dir.join(&name);
         match changes.remote.remove(&path, self.any_time()) {
             Err(error) if error.kind() != Kind::NotFound => {
@@ -194,8 +250,15 @@ impl FileSystem {
         }
         self.directories.changed(&dir, &name, None);
         self.versions.forget(&path);
-        // See `set_aside`.
-        self.table.lock().forget(ino, 1);
+        {
+            let mut going = self.hidden.going.lock();
+            going.remove(&ino);
+            // See `hide`.
+            let mut table = self.table.lock();
+            table.unhide(ino);
+            table.forget(ino, 1);
+        }
+        self.hidden.gone.notify_all();
     }
 
     /// Removes a file or an empty directory.
@@ -244,7 +307,7 @@ impl FileSystem {
         }
         let mut removed = changes.remote.remove_directory(&path, deadline);
         if removed.as_ref().is_err_and(|error| error.kind() == Kind::NotEmpty)
-            && self.move_hidden_up(parent, &path, deadline)
+            && self.clear_hidden(parent, &name, &path, deadline)
         {
             removed = changes.remote.remove_directory(&path, deadline);
         }
@@ -274,28 +337,46 @@ impl FileSystem {
         drafts.into_iter().any(|ino| !table.is_unlinked(ino) && table.path(ino).is_ok_and(within))
     }
 
-    /// Moves hidden files out of a directory that is about to go; true if there were any.
-    fn move_hidden_up(&self, parent: u64, dir: &RemotePath, deadline: Deadline) -> bool {
+    /// Frees a directory that is about to go of hidden files: waits for those that are being removed, and
+    /// moves up those that are still open. True if there were any.
+    fn clear_hidden(&self, parent: u64, name: &Name, dir: &RemotePath, deadline: Deadline) -> bool {
         let Ok(changes) = self.changes() else { return false };
         let Ok(up) = self.table.lock().path(parent) else { return false };
-        let mut moved = false;
-        for ino in self.handles.open_files() {
-            let place = {
-                let table = self.table.lock();
-                if table.is_unlinked(ino) { table.place(ino).ok() } else { None }
-            };
-            let Some(Place::Entry { dir: from, name }) = place else { continue };
-            if from != *dir || !self.hidden.contain(name.as_bytes()) {
-                continue;
-            }
-            let (from, to) = (from.join(&name), up.join(&name));
+        let is_here = |path: &RemotePath| path.parent().as_ref() == Some(dir);
+        let mut cleared = self.leftovers.lock().iter().any(is_here);
+        if cleared {
+            self.remove_leftovers(deadline);
+        }
+        let hidden = {
+            let table = self.table.lock();
+            table.number(parent, name).map(|dir| table.hidden_in(dir)).unwrap_or_default()
+        };
+        for (ino, name) in hidden {
+            cleared = true;
+            let Some(handle) = self.pin_hidden(ino, deadline) else { continue };
+            let (from, to) = (dir.join(&name), up.join(&name));
             if changes.remote.rename(&from, &to, deadline).is_ok() {
                 self.table.lock().hidden(ino, (parent, &name));
                 self.versions.moved(&from, &to);
-                moved = true;
+            }
+            self.relocate();
+            self.release(handle);
+        }
+        cleared
+    }
+
+    /// Opens a hidden file, so that its last close by a program does not remove it. `None` if it is gone, or
+    /// going and not gone by the deadline.
+    fn pin_hidden(&self, ino: u64, deadline: Deadline) -> Option<u64> {
+        let mut going = self.hidden.going.lock();
+        while going.contains(&ino) {
+            if self.hidden.gone.wait_until(&mut going, deadline.instant()).timed_out() {
+                return None;
             }
         }
-        self.relocate();
-        moved
+        let table = self.table.lock();
+        let is_hidden = table.is_unlinked(ino) && table.place(ino).is_ok();
+        drop(table);
+        is_hidden.then(|| self.handles.open_draft(ino, false))
     }
 }

@@ -6,6 +6,7 @@ use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
 use crate::remote::{self, Kind, Name};
+use crate::vfs::remove::Aside;
 use crate::vfs::{Error, FileSystem};
 
 /// RENAME_NOREPLACE of renameat2(2).
@@ -41,10 +42,7 @@ impl FileSystem {
         if from == to {
             return Ok(());
         }
-        let target = match flags & NO_REPLACE {
-            0 => self.ask(&new_dir, &new_name, patience, Instant::now())?.entry,
-            _ => self.directories.refresh(&new_dir, &new_name, deadline, Instant::now())?.entry,
-        };
+        let target = self.ask(&new_dir, &new_name, patience, Instant::now())?.entry;
         match (&target, entry.kind) {
             (Some(_), _) if flags & NO_REPLACE != 0 => return Err(Error::Exists),
             (Some(target), EntryKind::Directory) if target.kind != EntryKind::Directory => {
@@ -63,6 +61,8 @@ impl FileSystem {
         if let Some((ino, draft)) = ino.and_then(|ino| Some((ino, self.draft(ino)?))) {
             self.settle(ino, &draft, patience)?;
         }
+        // Uploads into what is renamed begin before or after it.
+        let moving = changes.writers.moving(&from);
         let aside = match &target {
             Some(target) if target.kind != EntryKind::Directory => {
                 self.clear_the_way(new_parent, &new_name, deadline)?
@@ -87,6 +87,7 @@ impl FileSystem {
         }
         let replaced = self.table.lock().renamed((parent, &name), (new_parent, &new_name));
         self.relocate();
+        drop(moving);
         self.touch(parent);
         self.touch(new_parent);
         self.directories.moved(&from, &to);
@@ -94,7 +95,10 @@ impl FileSystem {
         self.versions.moved(&from, &to);
         self.remove_leftovers(deadline);
         if let Some(replaced) = replaced {
-            self.let_go(replaced);
+            self.lost_its_name(replaced);
+        }
+        if let Some(aside) = aside {
+            self.leave_aside(aside);
         }
         if let Some(ino) = ino {
             self.let_go(ino);
@@ -103,12 +107,7 @@ impl FileSystem {
     }
 
     /// Makes sure that who has the target of a rename open keeps what it has.
-    fn clear_the_way(
-        &self,
-        parent: u64,
-        name: &Name,
-        deadline: Deadline,
-    ) -> Result<Option<(u64, Name)>, Error> {
+    fn clear_the_way(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Option<Aside>, Error> {
         let aside = self.set_aside(parent, name, deadline)?;
         if aside.is_none()
             && let Some(draft) = self.draft_named(parent, name)

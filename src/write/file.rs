@@ -9,10 +9,11 @@ use crate::cache::FileVersion;
 use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
 use crate::ftp::time::{Modified, Precision};
-use crate::read::{OpenFile, Patience, ReadError};
+use crate::read::{OpenFile, Patience};
 use crate::remote::{Error, Kind, RemotePath};
-use crate::write::staged::{Errand, Origin, Staged};
-use crate::write::{Shared, WriteError, upload};
+use crate::write::staged::{Errand, Staged};
+use crate::write::upload::{self, Delivered};
+use crate::write::{Shared, WriteError};
 
 /// What is written in order is sent while it is written, once it is this much, in bytes.
 const STREAM_FROM: u64 = 512 * 1024;
@@ -20,9 +21,6 @@ const STREAM_FROM: u64 = 512 * 1024;
 /// A program that writes faster than the link waits when this much is unsent, so that close() need not wait
 /// for long, in bytes.
 const LAG: u64 = 8 * 1024 * 1024;
-
-/// How often a read of the server's bytes follows an append of ours that makes its file longer meanwhile.
-const RENEWALS: usize = 3;
 
 /// A file that is being changed.
 ///
@@ -56,10 +54,18 @@ pub(super) struct State {
     pub(super) busy: bool,
     /// The upload that runs goes on with what is written meanwhile.
     pub(super) stream: Option<Stream>,
+    /// Where the upload that runs shall end.
+    pub(super) goal: Option<Goal>,
+    /// Counts the writes and truncations.
+    pub(super) changes: u64,
+    /// The server has confirmed these, and has not emptied the file since.
+    pub(super) safe: Option<u64>,
     /// Streaming would be for nothing: the file is not written in order.
     pub(super) unsteady: bool,
-    /// The file has been removed: nothing is to be sent.
+    /// The file is being removed, or has been: nothing is to be sent.
     pub(super) discarded: bool,
+    /// It has been.
+    pub(super) gone: bool,
     /// Why the server takes no more of this file; writing on would be in vain.
     pub(super) refusal: Option<Error>,
     /// Why the last upload failed.
@@ -96,15 +102,22 @@ pub(super) enum Replaces {
     Unknown,
 }
 
-/// An upload that follows the writer.
+/// How far an upload goes for those who flush, however far others write on meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goal {
+    /// The size of the file when it was set, in bytes.
+    pub(super) size: u64,
+    /// The changes before.
+    pub(super) changes: u64,
+}
+
+/// An upload that follows the writer until it gets a goal.
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Its thread has begun; before, a flush can do its work.
     pub(super) begun: bool,
     /// The next byte that it takes.
     pub(super) next: u64,
-    /// It shall end at the end of the file.
-    pub(super) finish: bool,
     /// Somebody else needs its connection.
     pub(super) revoked: bool,
 }
@@ -152,8 +165,12 @@ impl WriteFile {
             attributes,
             busy: false,
             stream: None,
+            goal: None,
+            changes: 0,
+            safe: None,
             unsteady: false,
             discarded: false,
+            gone: false,
             refusal: None,
             failure: None,
             news: None,
@@ -215,7 +232,8 @@ impl WriteFile {
         }
     }
 
-    /// The file is removed: nothing more is sent. Waits until an upload that runs has noticed.
+    /// The file is about to be removed: nothing more is sent. Waits until an upload that runs has noticed. Who
+    /// flushes waits for [`WriteFile::gone`] or [`WriteFile::keep`], one of which has to follow.
     ///
     /// # Errors
     /// [`Kind::DeadlinePassed`].
@@ -225,6 +243,7 @@ impl WriteFile {
         self.changed.notify_all();
         while state.busy {
             if self.changed.wait_until(&mut state, deadline.instant()).timed_out() {
+                state.discarded = false;
                 let cause = "an upload of it did not end in time";
                 return Err(self.error(&state, Kind::DeadlinePassed, "remove", cause).into());
             }
@@ -232,9 +251,20 @@ impl WriteFile {
         Ok(())
     }
 
+    /// The file has been removed.
+    pub fn gone(&self) {
+        let mut state = self.state.lock();
+        (state.discarded, state.gone) = (true, true);
+        drop(state);
+        self.changed.notify_all();
+    }
+
     /// Takes `discard` back: the file could not be removed.
     pub fn keep(&self) {
-        self.state.lock().discarded = false;
+        let mut state = self.state.lock();
+        (state.discarded, state.gone) = (false, false);
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Nobody has the file open any more and it is clean, or given up.
@@ -243,94 +273,6 @@ impl WriteFile {
         if let Some(base) = base {
             base.close();
         }
-    }
-
-    /// Reads `len` bytes at `offset`, fewer only at the end of the file.
-    ///
-    /// # Errors
-    /// [`WriteError`]; of bytes that only the server has, as [`OpenFile::read`].
-    pub fn read(&self, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, WriteError> {
-        let mut out: Vec<u8> = Vec::new();
-        loop {
-            let at = offset.saturating_add(out.len() as u64);
-            let state = self.state.lock();
-            let end = offset.saturating_add(len as u64).min(state.staged.size());
-            if at >= end {
-                return Ok(out);
-            }
-            let (origin, to) = state.staged.origin(at, end);
-            let stage = state.staged.stage().clone();
-            let base = state.base.clone();
-            drop(state);
-            let count = usize::try_from(to - at).unwrap_or(usize::MAX).min(len);
-            match (origin, base) {
-                (Origin::Server, Some(base)) => {
-                    let bytes = self.read_base(base, at, count, patience)?;
-                    if bytes.is_empty() {
-                        return Err(self.lost(at));
-                    }
-                    out.extend_from_slice(&bytes);
-                }
-                (Origin::Server, None) => return Err(self.lost(at)),
-                (Origin::Stage, _) => {
-                    let from = out.len();
-                    out.resize(from + count, 0);
-                    stage.read_at(&mut out[from..], at)?;
-                }
-            }
-        }
-    }
-
-    /// Reads bytes that only the server has. If the server's file is no longer what the base reads because an
-    /// append of ours has made it longer, they are still where they were.
-    pub(super) fn read_base(
-        &self,
-        mut base: Arc<dyn OpenFile>,
-        at: u64,
-        len: usize,
-        patience: Patience,
-    ) -> Result<Vec<u8>, WriteError> {
-        for _ in 0..RENEWALS {
-            match base.read(at, len, patience) {
-                Err(ReadError::Remote(error)) if error.kind() == Kind::Changed => {
-                    base = self.renew_base(&base, error, patience)?;
-                }
-                other => return Ok(other?),
-            }
-        }
-        Ok(base.read(at, len, patience)?)
-    }
-
-    fn renew_base(
-        &self,
-        base: &Arc<dyn OpenFile>,
-        error: Error,
-        patience: Patience,
-    ) -> Result<Arc<dyn OpenFile>, WriteError> {
-        let state = self.state.lock();
-        if let Some(now) = state.base.as_ref().filter(|now| !Arc::ptr_eq(now, base)) {
-            // Somebody else has renewed it.
-            return Ok(now.clone());
-        }
-        let (path, lengths) = (state.path.clone(), state.staged.appended());
-        drop(state);
-        let Some(lengths) = lengths else { return Err(error.into()) };
-        let Patience::Until(deadline) = patience else { return Err(WriteError::WouldBlock) };
-        let entry = self.shared.remote.stat(&path, deadline)?;
-        let ours = entry.size.is_some_and(|size| lengths.contains(&size));
-        let Some(version) = self.shared.leaving(&entry).filter(|_| ours) else { return Err(error.into()) };
-        let renewed = self.shared.files.open(path, version);
-        let outdated = self.state.lock().base.replace(renewed.clone());
-        if let Some(outdated) = outdated {
-            outdated.close();
-        }
-        Ok(renewed)
-    }
-
-    fn lost(&self, at: u64) -> WriteError {
-        let state = self.state.lock();
-        let cause = format!("the server no longer has the byte at {at}");
-        self.error(&state, Kind::Changed, "read", cause).into()
     }
 
     /// Takes bytes at `offset`, at the end of the file without one; returns where they begin. A writer that
@@ -396,7 +338,7 @@ impl WriteFile {
             return;
         }
         let Some(next) = state.streams_from(self.shared.appends()) else { return };
-        state.stream = Some(Stream { begun: false, next, finish: false, revoked: false });
+        state.stream = Some(Stream { begun: false, next, revoked: false });
         state.busy = true;
         drop(state);
         let (file, bound) = (self.clone(), Bound::new(self.shared.bound));
@@ -425,10 +367,16 @@ impl WriteFile {
     /// # Errors
     /// What the upload met; the bytes stay staged and the next flush tries again.
     pub fn flush(self: &Arc<Self>) -> Result<(), WriteError> {
-        let bound = Bound::new(self.shared.bound);
+        let mut bound = Bound::new(self.shared.bound);
+        let mut decided = None;
         let mut state = self.state.lock();
         state.failure = None;
+        let wanted = state.changes;
         loop {
+            // Before the next upload that others have begun meanwhile.
+            if state.gone || state.is_safe(wanted) {
+                return Ok(());
+            }
             if state.busy {
                 match &mut state.stream {
                     // It waits for a thread, and need not any more.
@@ -437,8 +385,9 @@ impl WriteFile {
                         state.busy = false;
                         continue;
                     }
-                    Some(stream) => {
-                        stream.finish = true;
+                    Some(_) => {
+                        let goal = state.goal();
+                        state.goal.get_or_insert(goal);
                         self.changed.notify_all();
                     }
                     None => {}
@@ -447,17 +396,31 @@ impl WriteFile {
                 self.changed.wait(&mut state);
                 continue;
             }
-            if state.discarded || !state.is_dirty() {
+            if !state.is_dirty() {
                 return Ok(());
+            }
+            if state.discarded {
+                // The server may refuse to remove it.
+                let by = *decided.get_or_insert_with(|| Deadline::after(self.shared.bound));
+                if self.changed.wait_until(&mut state, by.instant()).timed_out() {
+                    let cause = "it is neither removed nor kept in time";
+                    return Err(self.error(&state, Kind::DeadlinePassed, "write", cause).into());
+                }
+                continue;
             }
             // The upload that we have waited for has used the time up.
             if let Some(failure) = state.failure.take().filter(|_| bound.deadline().passed()) {
                 return Err(failure.into());
             }
             state.busy = true;
+            state.goal = Some(state.goal());
             state.refusal = None;
             drop(state);
-            return upload::run(self, bound).map_err(WriteError::Remote);
+            let bound = std::mem::replace(&mut bound, Bound::new(self.shared.bound));
+            match upload::run(self, bound)? {
+                Delivered::Confirmed => return Ok(()),
+                Delivered::GivenUp => state = self.state.lock(),
+            }
         }
     }
 
@@ -477,13 +440,24 @@ impl State {
         self.staged.errand() != Errand::Nothing || self.attributes.time_is_set || self.attributes.mode_is_set
     }
 
+    /// Whether the server has what was changed until then, and all attributes.
+    fn is_safe(&self, changes: u64) -> bool {
+        let attributes = &self.attributes;
+        self.safe.is_some_and(|safe| safe >= changes) && !attributes.time_is_set && !attributes.mode_is_set
+    }
+
+    fn goal(&self) -> Goal {
+        Goal { size: self.staged.size(), changes: self.changes }
+    }
+
     fn note_change(&mut self) {
+        self.changes += 1;
         self.attributes.modified = Some(now());
         self.attributes.time_is_set = false;
     }
 
     fn is_far_ahead(&self) -> bool {
-        let sent = self.stream.as_ref().filter(|stream| !stream.finish).map(|stream| stream.next);
+        let sent = self.stream.as_ref().filter(|_| self.goal.is_none()).map(|stream| stream.next);
         sent.is_some_and(|next| self.staged.size().saturating_sub(next) > LAG)
     }
 
@@ -511,6 +485,7 @@ impl Drop for Busy<'_> {
         let mut state = self.0.state.lock();
         state.busy = false;
         state.stream = None;
+        state.goal = None;
         // Only a panic can have left it.
         if std::thread::panicking() {
             state.staged.broke(0);

@@ -39,20 +39,15 @@ enum Next {
     Stop,
 }
 
-/// Moves bytes from the stage to the server, from one place on and to another, or as far as the file is
-/// written where there is none.
-pub(super) fn pump(
-    file: &Arc<WriteFile>,
-    upload: &mut Upload<'_>,
-    (from, to): (u64, Option<u64>),
-    bound: &mut Bound,
-) -> Pumped {
+/// Moves bytes from the stage to the server, from one place on to the goal, or as far as the file is written
+/// where there is none.
+pub(super) fn pump(file: &Arc<WriteFile>, upload: &mut Upload<'_>, from: u64, bound: &mut Bound) -> Pumped {
     let mut at = from;
     let mut chunk = vec![0; CHUNK];
     let began = Instant::now();
     loop {
         let (next, stage) = {
-            let (next, mut state) = next(file, (from, to), at, began);
+            let (next, mut state) = next(file, from, at, began);
             if let Next::Chunk(len) = next {
                 // Before they are read: what changes from now on has changed behind us.
                 state.staged.take(at + len as u64);
@@ -82,12 +77,7 @@ pub(super) fn pump(
 }
 
 /// Decides what the upload does at `at`; a stream that has nothing to send waits here.
-fn next<'a>(
-    file: &'a Arc<WriteFile>,
-    (from, to): (u64, Option<u64>),
-    at: u64,
-    began: Instant,
-) -> (Next, MutexGuard<'a, State>) {
+fn next<'a>(file: &'a Arc<WriteFile>, from: u64, at: u64, began: Instant) -> (Next, MutexGuard<'a, State>) {
     let pool = file.shared.remote.pool();
     let still = Deadline::after(STANDSTILL);
     let mut parked = None;
@@ -97,7 +87,7 @@ fn next<'a>(
             return (Next::Stop, state);
         }
         let size = state.staged.size();
-        let end = to.unwrap_or(size).min(size);
+        let end = state.goal.map_or(size, |goal| goal.size.min(size));
         let appends = file.shared.appends();
         if at < end {
             let yields = appends && at > from && began.elapsed() > TURN && pool.is_wanted();
@@ -107,7 +97,8 @@ fn next<'a>(
             let left = usize::try_from(end - at).unwrap_or(CHUNK);
             return (Next::Chunk(left.min(CHUNK)), state);
         }
-        let Some(stream) = state.stream.as_mut().filter(|stream| !stream.finish) else {
+        let has_goal = state.goal.is_some();
+        let Some(stream) = state.stream.as_mut().filter(|_| !has_goal) else {
             return (Next::End { all: true }, state);
         };
         if stream.revoked || still.passed() {

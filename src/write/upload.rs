@@ -29,6 +29,15 @@ const MOVES: u32 = 20;
 /// Bound for stopping a transfer, and for finding out what a refusal means.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How an upload ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// The server has all that there was.
+    Confirmed,
+    /// The server may lack bytes: the file is being removed, or was changed behind the stream.
+    GivenUp,
+}
+
 /// How one attempt ended.
 enum End {
     /// The server has confirmed everything.
@@ -52,12 +61,12 @@ impl From<FtpError> for End {
 }
 
 /// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense.
-pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<(), Error> {
+pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<Delivered, Error> {
     let _busy = Busy(file);
     let result = deliver(file, bound);
     if let Err(error) = &result {
         let mut state = file.state.lock();
-        let unheard = state.stream.as_ref().is_some_and(|stream| !stream.finish);
+        let unheard = state.stream.is_some() && state.goal.is_none();
         if unheard && is_final(error.kind()) {
             state.refusal = Some(error.clone());
         }
@@ -76,12 +85,12 @@ fn is_final(kind: Kind) -> bool {
     )
 }
 
-fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
+fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> {
     let remote = &file.shared.remote;
     let mut attempt = 1;
     loop {
         complete(file, &mut bound)?;
-        let path = file.state.lock().path.clone();
+        let path = settled_path(file, bound.deadline());
         let mut lease = remote.lease("write", &path, Lane::Data, bound.deadline())?;
         let fresh = lease.is_fresh();
         let end = match lease.session() {
@@ -90,7 +99,8 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
         };
         drop(lease);
         let error = match end {
-            End::Confirmed | End::Over => return Ok(()),
+            End::Confirmed => return Ok(Delivered::Confirmed),
+            End::Over => return Ok(Delivered::GivenUp),
             End::Again => {
                 attempt = 1;
                 continue;
@@ -100,7 +110,7 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
                 let (sending, settled) = *blind;
                 let listed = remote.stat(&path, bound.deadline());
                 match conclude(file, &path, &sending, settled, listed.ok()) {
-                    End::Confirmed => return Ok(()),
+                    End::Confirmed => return Ok(Delivered::Confirmed),
                     End::Failed(error) => return Err(error),
                     End::Broken(error) => error,
                     End::Again | End::Over | End::Blind(..) => FtpError::Closed(None),
@@ -110,7 +120,7 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
         };
         let deadline = bound.deadline();
         let hurries = file.shared.hurry.load(Ordering::Relaxed);
-        let was_moved = file.state.lock().path != path;
+        let was_moved = settled_path(file, deadline) != path;
         match Remote::pause_before_next(attempt, fresh, &error) {
             // It may have failed because its directory has got another name meanwhile.
             None if was_moved && attempt < MOVES && !deadline.passed() => {}
@@ -123,6 +133,11 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<(), Error> {
         }
         attempt += 1;
     }
+}
+
+/// Where the file is, when no rename of it is under way.
+fn settled_path(file: &WriteFile, deadline: Deadline) -> RemotePath {
+    file.shared.moves.settled(deadline, || file.state.lock().path.clone())
 }
 
 /// Whether the server has no room: its disk is not free a moment later (RFC 959 s.4.2.1: 452, 552).
@@ -175,8 +190,6 @@ fn local(file: &WriteFile, state: &State, error: &io::Error) -> Error {
 /// What one attempt starts from.
 struct Start {
     from: u64,
-    /// Where it ends, unless it follows the writer.
-    to: Option<u64>,
     /// It sends or sets something beyond the bytes.
     wishes: Wishes,
 }
@@ -197,14 +210,13 @@ fn step(file: &Arc<WriteFile>, session: &mut Session, path: &RemotePath, bound: 
             mode: attributes.mode.filter(|_| attributes.mode_is_wanted),
             modified: attributes.modified.filter(|_| sends || attributes.time_is_set),
         };
-        let to = state.stream.is_none().then(|| state.staged.size());
         match state.staged.errand() {
             Errand::Nothing => None,
-            Errand::Tail(from) => Some(Start { from, to, wishes }),
+            Errand::Tail(from) => Some(Start { from, wishes }),
             // Somebody has changed the file since the look.
             Errand::Rest { .. } => return End::Again,
             Errand::Whole if state.staged.missing(0, 1).is_some() => return End::Again,
-            Errand::Whole => Some(Start { from: 0, to, wishes }),
+            Errand::Whole => Some(Start { from: 0, wishes }),
         }
         .map_or((wishes, None), |start| (start.wishes, Some(start)))
     };
@@ -261,7 +273,7 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
         return Ok(());
     }
     let mut state = file.state.lock();
-    if !whole {
+    if !whole && told.is_some() {
         let cause = "somebody else has changed it on the server since it was opened";
         return Err(End::Failed(file.error(&state, Kind::Changed, "append to", cause)));
     }
@@ -324,8 +336,12 @@ fn send(
         let mut state = file.state.lock();
         state.before = None;
         state.staged.begin(start.from);
+        if start.from == 0 {
+            // The server has emptied the file.
+            state.safe = None;
+        }
     }
-    match pump(file, &mut upload, (start.from, start.to), bound) {
+    match pump(file, &mut upload, start.from, bound) {
         Pumped::End { at, all } => {
             let finished = upload.finish(bound.deadline());
             bound.progress();
@@ -386,7 +402,7 @@ fn pause(
     state.known = None;
     match &state.stream {
         // The writer has paused: a later stream goes on.
-        Some(stream) if !stream.finish && state.staged.size() == sent => End::Over,
+        Some(_) if state.goal.is_none() && state.staged.size() == sent => End::Over,
         _ => End::Again,
     }
 }
@@ -459,6 +475,7 @@ fn conclude(
     let mut state = file.state.lock();
     if from.is_some() {
         state.staged.sent();
+        state.safe = state.goal.map(|goal| goal.changes);
     }
     let failed = state.settled(&entry, wishes, settled.mode, settled.modified);
     drop(state);

@@ -27,7 +27,11 @@ impl Connection<'_> {
         Some(match verb {
             "STOR" => self.store(quirks, "STOR", &path),
             "APPE" => self.store(quirks, "APPE", &path),
-            "DELE" => self.done(|tree| tree.remove_file(&path), "250 Deleted"),
+            "DELE" if writing.keeps.is_some() => self.reply(writing.keeps.unwrap_or_default()),
+            "DELE" => {
+                std::thread::sleep(writing.slow_names.unwrap_or_default());
+                self.done(|tree| tree.remove_file(&path), "250 Deleted")
+            }
             "MKD" | "XMKD" if self.is_there(&path) => self.reply(writing.mkd_exists),
             "MKD" | "XMKD" => {
                 let told = format!("257 \"{}\" created", path.replace('"', "\"\""));
@@ -42,7 +46,9 @@ impl Connection<'_> {
             "RNTO" => match self.renaming.take() {
                 Some(from) => {
                     let replaces = writing.rnto_replaces;
-                    self.done(|tree| tree.rename(&from, &path, replaces), "250 Renamed")
+                    let renamed = self.shared.tree.lock().rename(&from, &path, replaces);
+                    std::thread::sleep(writing.slow_names.unwrap_or_default());
+                    self.done(|_| renamed, "250 Renamed")
                 }
                 None => self.reply("503 Use RNFR first"),
             },

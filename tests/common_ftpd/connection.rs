@@ -238,6 +238,7 @@ impl<'a> Connection<'a> {
                 }
             }
             "MLST" if quirks.mlst => {
+                std::thread::sleep(quirks.writing.slow_facts.unwrap_or_default());
                 let facts = self.shared.tree.lock().facts(&path);
                 match facts {
                     Some(facts) => self.reply(&format!("250-Listing\r\n {facts} {path}\r\n250 End")),

@@ -46,9 +46,11 @@ impl Connection<'_> {
             return self.reply("554 Restart offset beyond the end of the file");
         }
         let Some(way) = self.way.take() else { return self.reply("425 Use EPSV or PORT first") };
+        let beside = (writing.beside && verb == "STOR" && restart == 0).then(|| format!("{path}.in"));
+        let place = beside.as_deref().unwrap_or(path);
         let opened = match writing.refuses {
             Some(_) => Ok(None),
-            None => self.shared.tree.lock().open(verb, path, offset).map(Some),
+            None => self.shared.tree.lock().open(verb, place, offset).map(Some),
         };
         let file = match opened {
             Ok(file) => file,
@@ -68,6 +70,14 @@ impl Connection<'_> {
             return Ok(());
         }
         let end = self.receive(&mut data, file, offset);
+        if let Some(beside) = beside {
+            let mut tree = self.shared.tree.lock();
+            // What broke off is thrown away.
+            let _ = match end {
+                End::Whole => tree.rename(&beside, path, true),
+                _ => tree.remove_file(&beside),
+            };
+        }
         self.conclude(writing, data, file, &end)?;
         self.after_transfer(quirks, matches!(end, End::Whole))
     }

@@ -50,6 +50,15 @@ pub(crate) struct Writing {
     pub(crate) tidies_names: bool,
     /// Cuts a control connection, counted over all of them.
     pub(crate) reply_cut: Option<ReplyCut>,
+    /// STOR writes into a file of another name, which gets the right one at the end (ProFTPD 1.3.8 with
+    /// HiddenStores).
+    pub(crate) beside: bool,
+    /// What DELE is answered with.
+    pub(crate) keeps: Option<&'static str>,
+    /// Pause before DELE, and between RNTO and its reply.
+    pub(crate) slow_names: Option<Duration>,
+    /// Pause before MLST is answered.
+    pub(crate) slow_facts: Option<Duration>,
 }
 
 impl Default for Writing {
@@ -77,6 +86,10 @@ impl Default for Writing {
             slow: None,
             tidies_names: false,
             reply_cut: None,
+            beside: false,
+            keeps: None,
+            slow_names: None,
+            slow_facts: None,
         }
     }
 }
