@@ -18,9 +18,9 @@ use super::convert;
 use crate::read::Patience;
 use crate::vfs::{Attr, DirItem, Error, FileSystem, Seek, SetAttr, Timed};
 
-/// What we want of the kernel, each where it has it. Not the write-back cache: it hides when a write fails.
-const WANTED: [InitFlags; 8] = [
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
+/// What we want of the kernel, each where it has it. Not the write-back cache: it hides when a write fails. Not
+/// O_TRUNC with open: the kernel may refuse an open that has already cut the file (ETXTBSY).
+const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_BIG_WRITES,
     InitFlags::FUSE_ASYNC_READ,
     InitFlags::FUSE_DO_READDIRPLUS,

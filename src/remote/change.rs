@@ -87,6 +87,9 @@ impl Remote {
                 found.filter(|entry| entry.kind == EntryKind::Directory).ok_or(error)?
             }
         };
+        if !self.keeps_name(path, deadline)? {
+            return Err(self.replaced(MAKE_DIRECTORY, path, self.remove_directory(path, deadline)));
+        }
         if let Some(mode) = mode.filter(|&mode| entry.mode != Some(mode)) {
             let wishes = Wishes { mode: Some(mode), modified: None };
             let settle = |session: &mut Session, deadline| session.settle(path.as_bytes(), &wishes, deadline);
@@ -112,6 +115,14 @@ impl Remote {
     /// [`Kind::OverQuota`], [`Kind::ReadOnly`], [`Kind::Denied`], [`Kind::BadName`], and the kinds of a failed
     /// connection: it may have been done then.
     pub fn rename(&self, from: &RemotePath, to: &RemotePath, deadline: Deadline) -> Result<(), Error> {
+        self.rename_once(from, to, deadline)?;
+        match self.keeps_name(to, deadline)? {
+            true => Ok(()),
+            false => Err(self.replaced(RENAME, to, self.rename_once(to, from, deadline))),
+        }
+    }
+
+    fn rename_once(&self, from: &RemotePath, to: &RemotePath, deadline: Deadline) -> Result<(), Error> {
         let work = |session: &mut Session, deadline| session.rename(from.as_bytes(), to.as_bytes(), deadline);
         let (result, doubt) = self.attempt_change(RENAME, from, Lane::Metadata, deadline, work)?;
         let Err(refusal) = result else { return Ok(()) };
@@ -199,6 +210,36 @@ impl Remote {
         })
     }
 
+    /// Whether what was just made as `path` is listed under that name. Pure-FTPd 1.0.50 replaces control characters
+    /// and blanks at the end by `_`, pyftpdlib 2.2.0 what is not UTF-8 by U+FFFD, and both answer to the name that
+    /// was sent as if it were there. Names that no server is known to replace are not looked for.
+    ///
+    /// # Errors
+    /// As [`Remote::list`] of its directory.
+    pub fn keeps_name(&self, path: &RemotePath, deadline: Deadline) -> Result<bool, Error> {
+        Ok(!is_odd(path.file_name()) || self.find(path, deadline)?.is_some())
+    }
+
+    /// The error of a name that the server replaces by another; what it has made is removed.
+    fn replaced(&self, verb: &'static str, path: &RemotePath, undone: Result<(), Error>) -> Error {
+        if let Err(error) = undone {
+            log::warn!("{path} is on the server under another name, and could not be removed: {error}");
+        }
+        self.error(Kind::BadName, verb, path, "the server replaces this name by another")
+    }
+
+    /// As [`Remote::keeps_name`] for a file that was just uploaded for the first time; if it is not, the file is
+    /// removed again.
+    ///
+    /// # Errors
+    /// [`Kind::BadName`], and those of [`Remote::keeps_name`].
+    pub fn check_new_file(&self, path: &RemotePath, deadline: Deadline) -> Result<(), Error> {
+        match self.keeps_name(path, deadline)? {
+            true => Ok(()),
+            false => Err(self.replaced("write", path, self.remove(path, deadline))),
+        }
+    }
+
     /// Whether a refused question means that nothing of that name is there.
     fn is_absent(&self, path: &RemotePath, refusal: &FtpError, deadline: Deadline) -> bool {
         match classify::kind(refusal) {
@@ -206,6 +247,15 @@ impl Remote {
             None => matches!(self.find(path, deadline), Ok(None)),
         }
     }
+}
+
+/// Whether a server may replace this name: bytes that are no UTF-8, control characters, blanks at an end.
+fn is_odd(name: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| byte == Some(&b' ');
+    blank(name.first())
+        || blank(name.last())
+        || name.iter().any(u8::is_ascii_control)
+        || std::str::from_utf8(name).is_err()
 }
 
 /// An entry of which only its name and kind are known.

@@ -47,6 +47,8 @@ pub(super) struct State {
     /// How long the server's file was before; `None` where there was none. A server that stores beside and
     /// renames at the end (ProFTPD 1.3.8 with HiddenStores) still has it after a broken upload.
     pub(super) replaces: Option<Replaces>,
+    /// It was never seen on the server under its name.
+    pub(super) unnamed: bool,
     /// The time of the server's file when we last knew what is in it.
     pub(super) known: Option<Modified>,
     pub(super) attributes: Attributes,
@@ -160,6 +162,7 @@ impl WriteFile {
             staged,
             base,
             before,
+            unnamed: replaces.is_none(),
             replaces,
             known,
             attributes,

@@ -99,7 +99,7 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> 
         };
         drop(lease);
         let error = match end {
-            End::Confirmed => return Ok(Delivered::Confirmed),
+            End::Confirmed => return named(file, &path),
             End::Over => return Ok(Delivered::GivenUp),
             End::Again => {
                 attempt = 1;
@@ -110,7 +110,7 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> 
                 let (sending, settled) = *blind;
                 let listed = remote.stat(&path, bound.deadline());
                 match conclude(file, &path, &sending, settled, listed.ok()) {
-                    End::Confirmed => return Ok(Delivered::Confirmed),
+                    End::Confirmed => return named(file, &path),
                     End::Failed(error) => return Err(error),
                     End::Broken(error) => error,
                     End::Again | End::Over | End::Blind(..) => FtpError::Closed(None),
@@ -138,6 +138,19 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> 
 /// Where the file is, when no rename of it is under way.
 fn settled_path(file: &WriteFile, deadline: Deadline) -> RemotePath {
     file.shared.moves.settled(deadline, || file.state.lock().path.clone())
+}
+
+/// After the first upload of a new file: it must be there under its very name.
+fn named(file: &WriteFile, path: &RemotePath) -> Result<Delivered, Error> {
+    if std::mem::take(&mut file.state.lock().unnamed) {
+        let checked = file.shared.remote.check_new_file(path, Deadline::after(file.shared.bound));
+        checked.inspect_err(|_| {
+            let mut state = file.state.lock();
+            state.staged.distrust();
+            (state.news, state.replaces, state.unnamed) = (None, None, true);
+        })?;
+    }
+    Ok(Delivered::Confirmed)
 }
 
 /// Whether the server has no room: its disk is not free a moment later (RFC 959 s.4.2.1: 452, 552).
