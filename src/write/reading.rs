@@ -57,19 +57,24 @@ impl WriteFile {
         len: usize,
         patience: Patience,
     ) -> Result<Vec<u8>, WriteError> {
-        let error = match base.read(at, len, patience) {
-            Err(ReadError::Remote(error)) if error.kind() == Kind::Changed => error,
-            other => return Ok(other?),
+        // Without a wait first: the upload that runs may itself wait for a server that is gone.
+        let error = match self.read_base(base.clone(), at, len, patience) {
+            Err(WriteError::Remote(error)) if error.kind() == Kind::Changed => error,
+            other => return other,
         };
         let Patience::Until(deadline) = patience else { return Err(WriteError::WouldBlock) };
         let mut state = self.state.lock();
+        if state.staged.appended().is_none() {
+            return Err(error.into());
+        }
         while state.busy {
             if let Some(stream) = &mut state.stream {
                 stream.revoked = true;
                 self.changed.notify_all();
             }
             if self.changed.wait_until(&mut state, deadline.instant()).timed_out() {
-                return Err(error.into());
+                let cause = format!("an append to it did not pause in time: {error}");
+                return Err(self.error(&state, Kind::DeadlinePassed, "read", cause).into());
             }
         }
         state.busy = true;
