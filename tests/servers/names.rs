@@ -77,7 +77,7 @@ fn missing_denied_and_read_only_are_told_apart(kind: Kind) {
         fs::set_permissions(served.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     let server = Server::start(kind, served.path(), &Options::default());
-    let mount = Mount::start(&server.url(User::Tester, "/"), &[]);
+    let mount = Mount::start(&server.url(User::Tester, "/"), &["ro"]);
     let error = |name: &str| read(&mount.path().join(name)).unwrap_err();
     assert_eq!(error("missing").kind(), ErrorKind::NotFound);
     assert_eq!(error("missing/below").kind(), ErrorKind::NotFound);
