@@ -6,7 +6,7 @@
 //! - [`mount`]: the life of the process: builds the layers, daemonizes, handles signals, takes them down.
 //! - [`fuse`]: translation between the kernel's requests and [`vfs`], nothing else.
 //! - [`vfs`]: the file system in POSIX words: inodes, handles, attributes, errors to errno.
-//! - [`write`]: the path of changed bytes: staged on the local disk, uploaded and confirmed at flush.
+//! - [`mod@write`]: the path of changed bytes: staged on the local disk, uploaded and confirmed at flush.
 //! - [`read`]: the path of file data: streams that feed the block cache ahead of the reader.
 //! - [`cache`]: what is remembered: directory listings and file blocks, both counted in bytes.
 //! - [`remote`]: a server as a dozen verbs over a pool of connections; retries and kinds of error.
