@@ -62,20 +62,31 @@ impl FileSystem {
     /// The changes of the file that `handle` has open for writing, begun if there are none.
     pub(super) fn draft_of(&self, handle: &FileHandle) -> Result<Arc<WriteFile>, Error> {
         let changes = self.changes()?;
-        let mut drafts = self.drafts.lock();
-        if let Some(draft) = drafts.get(&handle.ino) {
-            return Ok(draft.clone());
+        if let Some(draft) = self.draft(handle.ino) {
+            return Ok(draft);
         }
         let (version, _) = handle.reader.as_ref().ok_or(Error::Stale)?;
-        let path = {
+        let path = self.table.lock().path(handle.ino)?;
+        let base = self.files.open(path.clone(), version.clone());
+        // Makes a file on the local disk, so not under the lock.
+        let draft = changes.writers.edit(path.clone(), base, version.clone())?;
+        let mut drafts = self.drafts.lock();
+        if let Some(begun) = drafts.get(&handle.ino).cloned() {
+            drop(drafts);
+            draft.close();
+            return Ok(begun);
+        }
+        let now = {
             let table = self.table.lock();
             if !table.is_current(handle.ino, version.id) {
                 return Err(Error::Stale);
             }
             table.path(handle.ino)?
         };
-        let base = self.files.open(path.clone(), version.clone());
-        let draft = changes.writers.edit(path, base, version.clone())?;
+        if now != path {
+            // Renamed meanwhile, by who could not know of this draft.
+            draft.moved(now);
+        }
         self.begin(&mut drafts, handle.ino, draft.clone());
         Ok(draft)
     }

@@ -127,7 +127,11 @@ impl FileSystem {
         let mut drafts = self.drafts.lock();
         match drafts.get(&ino) {
             Some(begun) => begun.truncate(0)?,
-            None => self.begin(&mut drafts, ino, draft),
+            None => {
+                // It may have been renamed meanwhile, by who could not know of this draft.
+                draft.moved(self.table.lock().path(ino)?);
+                self.begin(&mut drafts, ino, draft);
+            }
         }
         let handle = self.handles.open_draft(ino, true);
         Ok(OpenedFile { handle, pages: Pages::Drop, writable: true })

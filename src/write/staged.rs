@@ -135,7 +135,11 @@ impl Staged {
         let written = self.stage.write_at(bytes, offset);
         match &written {
             Ok(()) => drop(self.held.insert(offset..end)),
-            Err(_) => self.stage.shrink(new),
+            Err(_) => {
+                self.stage.shrink(new);
+                // A part may have been written; what lies behind the end must be zeros.
+                let _ = self.stage.set_len(self.size);
+            }
         }
         written
     }

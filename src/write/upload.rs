@@ -348,6 +348,8 @@ fn send(
     {
         let mut state = file.state.lock();
         state.before = None;
+        // From now on its time is of our doing, until it is confirmed.
+        state.known = None;
         state.staged.begin(start.from);
         if start.from == 0 {
             // The server has emptied the file.

@@ -1,17 +1,21 @@
 //! The server as the tests hold it: starts, counts, remembers, stops.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::connection::Connection;
 use super::quirks::{Quirks, Refusal};
 use super::tree::Tree;
+
+/// How long a port is waited for.
+const PORT_IN_USE: Duration = Duration::from_secs(20);
 
 /// A running server; dropping it closes all of its connections.
 pub(crate) struct Server {
@@ -42,6 +46,19 @@ pub(super) enum Cut {
     After,
 }
 
+/// A port that was free may be the other end of somebody's connection for a while: another test's, on this machine.
+fn listen(address: SocketAddr) -> TcpListener {
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && began.elapsed() < PORT_IN_USE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            listener => return listener.unwrap(),
+        }
+    }
+}
+
 impl Server {
     /// A server on a free port of 127.0.0.1.
     pub(crate) fn start(tree: Tree, quirks: Quirks) -> Server {
@@ -49,7 +66,7 @@ impl Server {
     }
 
     pub(crate) fn start_at(address: SocketAddr, tree: Tree, quirks: Quirks) -> Server {
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = listen(address);
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             tree: Mutex::new(tree),
