@@ -105,6 +105,11 @@ impl Mounted {
         self.call("a read", move |dir| fs::read(dir.join(name)))
     }
 
+    /// The same after the server was bad: it may take the mount a moment to find that it is good again.
+    pub(crate) fn read_later(&self, name: &str) -> Vec<u8> {
+        eventually(HEALING, "a read", || self.read(name).ok())
+    }
+
     /// That what could not be sent before is sent by an fsync on a new handle, now that the server is good.
     pub(crate) fn synced_later(&self, name: &str) {
         eventually(HEALING, "an fsync on a new handle", || {

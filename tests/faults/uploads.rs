@@ -120,9 +120,9 @@ fn attempt(point: &Point) -> Row {
         }
     } else if accepted {
         // It was written, and only not sent: so it can be read and sent yet.
-        match mounted.read("file") {
-            Ok(bytes) if bytes == all => {}
-            other => wrong.push(format!("read back: {:?}", other.map(|bytes| state(Some(&bytes), &all)))),
+        let bytes = mounted.read_later("file");
+        if bytes != all {
+            wrong.push(format!("read back: {}", state(Some(&bytes), &all)));
         }
         mounted.synced_later("file");
         let after = state(mounted.landed("file").as_deref(), &all);
