@@ -20,7 +20,7 @@ use crate::common::scenario::{Place, same_result, seconds};
 use crate::common::server::{Kind, Options, Server, User};
 use crate::common::{fresh_dir, writable_dir};
 
-on_every_server!(random_operations_do_what_a_plain_directory_does);
+on_every_server!(random_operations_do_what_a_plain_directory_does, one_connection_does_for_random_operations);
 
 /// Of one sequence of operations.
 const BOUND: Duration = Duration::from_secs(60);
@@ -283,10 +283,18 @@ fn run(place: Place<'_>, cases: u32) {
 }
 
 fn random_operations_do_what_a_plain_directory_does(kind: Kind) {
+    random_operations(kind, &Options::default(), CASES);
+}
+
+fn one_connection_does_for_random_operations(kind: Kind) {
+    random_operations(kind, &Options { max_clients: Some(1), ..Options::default() }, CASES / 3);
+}
+
+fn random_operations(kind: Kind, options: &Options, cases: u32) {
     let served = writable_dir("served-");
-    let server = Server::start(kind, served.path(), &Options::default());
+    let server = Server::start(kind, served.path(), options);
     let mount = Mount::start(&server.url(User::Tester, "/"), &["debug"]);
-    run(Place { mounted: mount.path(), served: served.path(), kind: Some(kind) }, CASES);
+    run(Place { mounted: mount.path(), served: served.path(), kind: Some(kind) }, cases);
 }
 
 #[test]
