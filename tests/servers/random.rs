@@ -34,7 +34,12 @@ fn ten_thousand_random_changes_are_right_on_proftpd() {
 
 #[test]
 fn ten_thousand_random_changes_are_right_with_one_connection() {
-    on_mount(Kind::Vsftpd, Some(1), |mount| exercise(mount, 1, 10_000));
+    on_mount(Kind::Vsftpd, Some(1), |mount| (1..=3).for_each(|seed| exercise(mount, seed, 10_000)));
+}
+
+#[test]
+fn ten_thousand_random_changes_are_right_with_one_connection_of_proftpd() {
+    on_mount(Kind::Proftpd, Some(1), |mount| (1..=3).for_each(|seed| exercise(mount, seed, 10_000)));
 }
 
 #[test]
