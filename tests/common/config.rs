@@ -141,19 +141,29 @@ fn proftpd(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, run: &str, i
 /// A thread for each session: with one event loop for all, pyftpdlib 2.2.0 on Python 3.11 at times never answers EPRT
 /// when several sessions use active mode at once, although the data connection stands (seen with a bare client, 3 of
 /// 4 sessions within 150 transfers; with threads none).
+///
+/// CWD enters the directory for a moment, and the directory of a process is that of all its threads: two at once can
+/// leave the server in a directory that is removed later, and every CWD after that ends its session without an answer.
+/// So one of them is done at a time.
 fn pyftpdlib(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64) -> String {
     format!(
         "import os\n\
+         import threading\n\
          import _strptime\n\
          from pyftpdlib.authorizers import DummyAuthorizer\n\
          from pyftpdlib.handlers import FTPHandler\n\
          from pyftpdlib.servers import ThreadedFTPServer\n\
+         class Handler(FTPHandler):\n\
+         \x20   entering = threading.Lock()\n\
+         \x20   def ftp_CWD(self, path):\n\
+         \x20       with Handler.entering:\n\
+         \x20           return super().ftp_CWD(path)\n\
          authorizer = DummyAuthorizer()\n\
          authorizer.add_user('{USER}', '{password}', '{root}', perm='elradfmwMT')\n\
          authorizer.add_anonymous('{root}')\n\
-         FTPHandler.authorizer = authorizer\n\
-         FTPHandler.timeout = {idle}\n\
-         server = ThreadedFTPServer(('{ip}', {port}), FTPHandler)\n\
+         Handler.authorizer = authorizer\n\
+         Handler.timeout = {idle}\n\
+         server = ThreadedFTPServer(('{ip}', {port}), Handler)\n\
          server.max_cons_per_ip = {most}\n\
          os.setgroups([])\n\
          os.setgid({UID})\n\
