@@ -166,7 +166,7 @@ impl FileSystem {
         let needed = match gone {
             // What was removed is read from here as long as somebody has it open.
             true => self.handles.is_open(ino),
-            false => self.handles.is_written(ino) || draft.is_dirty(),
+            false => self.handles.is_written(ino) || draft.is_dirty() || draft.is_wanted(),
         };
         if needed {
             return;

@@ -2,6 +2,7 @@
 //! gets a hidden name on the server until its last close.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use crate::read::Patience;
 use crate::remote::{self, Kind, Name, RemotePath};
 use crate::vfs::inode::Place;
 use crate::vfs::{Error, FileSystem};
+use crate::write::WriteFile;
 
 /// Hidden files that are remembered for another attempt to remove them.
 const LEFTOVERS: usize = 256;
@@ -35,6 +37,16 @@ pub(super) struct Aside {
     hidden: Name,
     /// One of our own, so that the last close of a program does not remove what may have to be put back.
     handle: u64,
+}
+
+/// How a file that is about to lose its name is kept for those who have it open.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// It has got a hidden name.
+    Aside(Aside),
+    /// Nobody has it open, or all of it is here and stays here until [`FileSystem::stop_wanting`]: its changes,
+    /// if it has any, with its inode.
+    Here(Option<(u64, Arc<WriteFile>)>),
 }
 
 impl Default for HiddenNames {
@@ -75,20 +87,26 @@ impl FileSystem {
             return Err(Error::IsADirectory);
         }
         let path = dir.join(&name);
-        if let Some(aside) = self.set_aside(parent, &name, deadline)? {
-            self.leave_aside(aside);
-            return Ok(());
-        }
-        let draft = self.draft_named(parent, &name);
-        if let Some(draft) = &draft {
-            draft.discard(deadline)?;
+        let here = match self.set_aside(parent, &name, deadline)? {
+            Kept::Aside(aside) => {
+                self.leave_aside(aside);
+                return Ok(());
+            }
+            Kept::Here(here) => here,
+        };
+        if let Some((_, draft)) = &here
+            && let Err(error) = draft.discard(deadline)
+        {
+            self.stop_wanting(here);
+            return Err(error.into());
         }
         match changes.remote.remove(&path, deadline) {
             Ok(()) => {}
             // It was never sent.
-            Err(error) if draft.is_some() && error.kind() == Kind::NotFound => {}
+            Err(error) if here.is_some() && error.kind() == Kind::NotFound => {}
             Err(error) => {
-                draft.inspect(|draft| draft.keep());
+                here.iter().for_each(|(_, draft)| draft.keep());
+                self.stop_wanting(here);
                 if error.kind() == Kind::NotFound {
                     self.directories.changed(&dir, &name, None);
                 }
@@ -96,6 +114,7 @@ impl FileSystem {
             }
         }
         self.vanished(parent, &name, &dir);
+        self.stop_wanting(here);
         self.remove_leftovers(deadline);
         Ok(())
     }
@@ -105,36 +124,43 @@ impl FileSystem {
     }
 
     /// Gives an open file that is about to lose its name a hidden one, unless all of it is here. What it
-    /// returns goes to [`FileSystem::leave_aside`] or [`FileSystem::put_back`].
-    pub(super) fn set_aside(
-        &self,
-        parent: u64,
-        name: &Name,
-        deadline: Deadline,
-    ) -> Result<Option<Aside>, Error> {
-        let Some(ino) = self.table.lock().number(parent, name) else { return Ok(None) };
-        if !self.handles.is_open(ino) {
-            return Ok(None);
+    /// returns goes to [`FileSystem::leave_aside`] or [`FileSystem::put_back`], or to
+    /// [`FileSystem::stop_wanting`].
+    pub(super) fn set_aside(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Kept, Error> {
+        let Some(ino) = self.table.lock().number(parent, name) else { return Ok(Kept::Here(None)) };
+        let is_open = self.handles.is_open(ino);
+        {
+            // Its last writer may close it at this moment, and what is here would go.
+            let drafts = self.drafts.lock();
+            if let Some(draft) = drafts.get(&ino).filter(|draft| !is_open || draft.is_whole()) {
+                draft.want();
+                return Ok(Kept::Here(Some((ino, draft.clone()))));
+            }
+        }
+        if !is_open {
+            return Ok(Kept::Here(None));
         }
         let handle = self.handles.open_draft(ino, false);
-        let hidden = self.hide(ino, (parent, name), deadline);
-        if !matches!(hidden, Ok(Some(_))) {
-            self.release(handle);
+        match self.hide(ino, (parent, name), deadline) {
+            Ok(hidden) => Ok(Kept::Aside(Aside { ino, hidden, handle })),
+            Err(error) => {
+                self.release(handle);
+                Err(error)
+            }
         }
-        Ok(hidden?.map(|hidden| Aside { ino, hidden, handle }))
     }
 
-    fn hide(
-        &self,
-        ino: u64,
-        (parent, name): (u64, &Name),
-        deadline: Deadline,
-    ) -> Result<Option<Name>, Error> {
+    /// The name that relied on what is here is gone, or stays.
+    pub(super) fn stop_wanting(&self, here: Option<(u64, Arc<WriteFile>)>) {
+        if let Some((ino, draft)) = here {
+            draft.unwant();
+            self.let_go(ino);
+        }
+    }
+
+    fn hide(&self, ino: u64, (parent, name): (u64, &Name), deadline: Deadline) -> Result<Name, Error> {
         let changes = self.changes()?;
         let draft = self.draft(ino);
-        if draft.as_ref().is_some_and(|draft| draft.is_whole()) {
-            return Ok(None);
-        }
         let dir = self.table.lock().path(parent)?;
         let (path, hidden) = (dir.join(name), self.hidden.next()?);
         let place = dir.join(&hidden);
@@ -154,7 +180,7 @@ impl FileSystem {
         self.relocate();
         self.directories.changed(&dir, name, None);
         self.versions.moved(&path, &place);
-        Ok(Some(hidden))
+        Ok(hidden)
     }
 
     /// The file is gone for the user, and for the server with its last close.

@@ -6,7 +6,7 @@ use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
 use crate::remote::{self, Kind, Name};
-use crate::vfs::remove::Aside;
+use crate::vfs::remove::Kept;
 use crate::vfs::{Error, FileSystem};
 
 /// RENAME_NOREPLACE of renameat2(2).
@@ -63,22 +63,27 @@ impl FileSystem {
         }
         // Uploads into what is renamed begin before or after it.
         let moving = changes.writers.moving(&from);
-        let aside = match &target {
+        let kept = match &target {
             Some(target) if target.kind != EntryKind::Directory => {
                 self.clear_the_way(new_parent, &new_name, deadline)?
             }
-            _ => None,
+            _ => Kept::Here(None),
         };
+        let is_there = matches!(kept, Kept::Here(_));
         let renamed = match changes.remote.rename(&from, &to, deadline) {
-            Err(error) if aside.is_none() && target.is_some() && may_be_in_the_way(&error) => {
+            Err(error) if is_there && target.is_some() && may_be_in_the_way(&error) => {
                 self.replace(&from, &to, new_parent, &new_name, deadline, error)
             }
             other => other,
         };
         if let Err(error) = renamed {
-            match aside {
-                Some(aside) => self.put_back(new_parent, aside, &new_name, deadline),
-                None => self.keep(new_parent, &new_name),
+            match kept {
+                Kept::Aside(aside) => self.put_back(new_parent, aside, &new_name, deadline),
+                // The file that was about to be replaced stays what it is.
+                Kept::Here(here) => {
+                    here.iter().for_each(|(_, draft)| draft.keep());
+                    self.stop_wanting(here);
+                }
             }
             if error.kind() == Kind::NotFound {
                 self.directories.invalidate(&dir);
@@ -97,8 +102,9 @@ impl FileSystem {
         if let Some(replaced) = replaced {
             self.lost_its_name(replaced);
         }
-        if let Some(aside) = aside {
-            self.leave_aside(aside);
+        match kept {
+            Kept::Aside(aside) => self.leave_aside(aside),
+            Kept::Here(here) => self.stop_wanting(here),
         }
         if let Some(ino) = ino {
             self.let_go(ino);
@@ -107,22 +113,16 @@ impl FileSystem {
     }
 
     /// Makes sure that who has the target of a rename open keeps what it has.
-    fn clear_the_way(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Option<Aside>, Error> {
-        let aside = self.set_aside(parent, name, deadline)?;
-        if aside.is_none()
-            && let Some(draft) = self.draft_named(parent, name)
+    fn clear_the_way(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Kept, Error> {
+        let kept = self.set_aside(parent, name, deadline)?;
+        // Nothing of it is sent any more.
+        if let Kept::Here(Some((ino, draft))) = &kept
+            && let Err(error) = draft.discard(deadline)
         {
-            // All of it is here: nothing of it is sent any more.
-            draft.discard(deadline)?;
+            self.stop_wanting(Some((*ino, draft.clone())));
+            return Err(error.into());
         }
-        Ok(aside)
-    }
-
-    /// The file that was about to be replaced stays what it is.
-    fn keep(&self, parent: u64, name: &Name) {
-        if let Some(draft) = self.draft_named(parent, name) {
-            draft.keep();
-        }
+        Ok(kept)
     }
 
     /// Renames onto an existing name where RNTO refuses that (IIS and others): the target is moved away first,

@@ -49,6 +49,9 @@ pub(super) struct State {
     pub(super) replaces: Option<Replaces>,
     /// It was never seen on the server under its name.
     pub(super) unnamed: bool,
+    /// Bytes were sent, and no final confirmation of the file (size, time, mode) has come since. The server may
+    /// have them all already: a stream that gave way just after the last one.
+    pub(super) unconfirmed: bool,
     /// The time of the server's file when we last knew what is in it.
     pub(super) known: Option<Modified>,
     pub(super) attributes: Attributes,
@@ -64,6 +67,8 @@ pub(super) struct State {
     pub(super) safe: Option<u64>,
     /// Streaming would be for nothing: the file is not written in order.
     pub(super) unsteady: bool,
+    /// How many are about to take its name away, and read from here meanwhile who has it open.
+    pub(super) wanted: usize,
     /// The file is being removed, or has been: nothing is to be sent.
     pub(super) discarded: bool,
     /// It has been.
@@ -163,6 +168,7 @@ impl WriteFile {
             base,
             before,
             unnamed: replaces.is_none(),
+            unconfirmed: false,
             replaces,
             known,
             attributes,
@@ -172,6 +178,7 @@ impl WriteFile {
             changes: 0,
             safe: None,
             unsteady: false,
+            wanted: 0,
             discarded: false,
             gone: false,
             refusal: None,
@@ -184,7 +191,7 @@ impl WriteFile {
     /// What stat(2) shall show.
     pub fn attributes(&self) -> Attributes {
         let state = self.state.lock();
-        let is_unsent = state.staged.errand() != Errand::Nothing;
+        let is_unsent = state.is_unsent();
         Attributes { size: state.staged.size(), is_unsent, ..state.attributes }
     }
 
@@ -206,6 +213,22 @@ impl WriteFile {
     /// Whether all bytes are here: the server's file is not needed any more.
     pub fn is_whole(&self) -> bool {
         self.state.lock().staged.missing(0, 1).is_none()
+    }
+
+    /// Somebody relies on the bytes that are here, until [`WriteFile::unwant`].
+    pub fn want(&self) {
+        self.state.lock().wanted += 1;
+    }
+
+    /// Takes one [`WriteFile::want`] back.
+    pub fn unwant(&self) {
+        let mut state = self.state.lock();
+        state.wanted = state.wanted.saturating_sub(1);
+    }
+
+    /// Whether somebody relies on the bytes that are here.
+    pub fn is_wanted(&self) -> bool {
+        self.state.lock().wanted > 0
     }
 
     /// Takes the news of an upload that was confirmed: the entry that the server has now.
@@ -440,7 +463,12 @@ impl WriteFile {
 
 impl State {
     fn is_dirty(&self) -> bool {
-        self.staged.errand() != Errand::Nothing || self.attributes.time_is_set || self.attributes.mode_is_set
+        self.is_unsent() || self.attributes.time_is_set || self.attributes.mode_is_set
+    }
+
+    /// Whether the server lacks bytes, or has not confirmed them.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.unconfirmed || self.staged.errand() != Errand::Nothing
     }
 
     /// Whether the server has what was changed until then, and all attributes.

@@ -217,7 +217,7 @@ fn step(file: &Arc<WriteFile>, session: &mut Session, path: &RemotePath, bound: 
         if state.discarded {
             return End::Over;
         }
-        let sends = state.staged.errand() != Errand::Nothing;
+        let sends = state.is_unsent();
         let attributes = &state.attributes;
         let wishes = Wishes {
             mode: attributes.mode.filter(|_| attributes.mode_is_wanted),
@@ -350,6 +350,7 @@ fn send(
         state.before = None;
         // From now on its time is of our doing, until it is confirmed.
         state.known = None;
+        state.unconfirmed = true;
         state.staged.begin(start.from);
         if start.from == 0 {
             // The server has emptied the file.
@@ -472,9 +473,14 @@ fn conclude(
     let Sending { from, sent, wishes } = sending;
     let size = told.as_ref().and_then(|entry| entry.size);
     let Some(mut entry) = told.filter(|_| size == Some(*sent)) else {
-        if let Some(from) = *from {
-            file.state.lock().staged.broke(from);
+        let mut state = file.state.lock();
+        match *from {
+            Some(from) => state.staged.broke(from),
+            // The server had all of it, and has not any more.
+            None if state.unconfirmed => state.staged.distrust(),
+            None => {}
         }
+        drop(state);
         let has = size.map_or("an unknown number".to_owned(), |size| size.to_string());
         let text = format!("the server has {has} of {sent} bytes");
         let source = Arc::new(io::Error::new(io::ErrorKind::UnexpectedEof, text));
@@ -550,6 +556,7 @@ impl State {
             }
         }
         self.unsteady = false;
+        self.unconfirmed = false;
         self.replaces = entry.size.map(Replaces::Length);
         self.known = entry.modified;
         self.news = Some(entry.clone());

@@ -2,11 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::common::bounded::{eventually, within};
 use crate::common_ftpd::{FaultAt, FaultEnd, Quirks, Server, Tree, UploadFault, Writing, pattern};
@@ -173,4 +173,63 @@ fn others_are_served_while_an_upload_hangs() {
     assert!(result.is_err(), "a server that does not read took a file");
     // At the end of a mount, what is unsent is sent.
     mounted.heal();
+}
+
+/// A writer that pauses has sent everything when somebody else needs its only connection. What close() confirms then is
+/// the file as it is: an append that believed it to be empty would replace it.
+#[test]
+fn a_stream_that_gives_way_after_its_last_byte_is_confirmed_at_close() {
+    let mounted = Mounted::start(Tree::sample(), Quirks::default(), &["connections=1"]);
+    let (path, expected) = (mounted.path("new"), pattern(71, SIZE));
+    let bytes = expected.clone();
+    let file = within(CALL, "write", move || {
+        let mut file = File::create(path).unwrap();
+        file.write_all(&bytes).unwrap();
+        file
+    });
+    eventually(CALL, "the stream to send all", || {
+        mounted.landed("new").is_some_and(|landed| landed.len() == SIZE).then_some(())
+    });
+    let names = mounted.call("a listing", |dir| fs::read_dir(dir.join("sub")).map(Iterator::count));
+    assert_eq!(names.unwrap(), 1);
+    let written = within(CALL, "close", move || {
+        let modified = file.metadata().unwrap().mtime();
+        close(file).unwrap();
+        modified
+    });
+    let told = mounted.call("stat", |dir| fs::metadata(dir.join("new"))).unwrap();
+    assert_eq!((told.len(), told.mtime()), (SIZE as u64, written));
+    let time = mounted.server.tree().time("/home/u/new").unwrap();
+    let time = ftpfs::ftp::time::parse_time_value(time.as_bytes()).unwrap();
+    assert_eq!(time.seconds, written, "the time of the last write");
+    mounted.call("append", |dir| {
+        let mut file = OpenOptions::new().append(true).open(dir.join("new")).unwrap();
+        file.write_all(b"tail").unwrap();
+        close(file).unwrap();
+    });
+    assert!(mounted.landed("new").unwrap() == [&expected[..], b"tail"].concat());
+}
+
+#[test]
+fn a_reader_keeps_a_removed_file_whose_writer_closes_it_meanwhile() {
+    let mounted = Mounted::good(Tree::sample());
+    mounted.break_by(Writing { slow_names: Some(Duration::from_millis(700)), ..Writing::default() });
+    let (path, expected) = (mounted.path("new"), pattern(72, 5000));
+    let bytes = expected.clone();
+    let (writer, reader) = within(CALL, "write", move || {
+        let mut writer = File::create(&path).unwrap();
+        writer.write_all(&bytes).unwrap();
+        writer.sync_all().unwrap();
+        (writer, File::open(path).unwrap())
+    });
+    let path = mounted.path("new");
+    let removal = thread::spawn(move || fs::remove_file(path));
+    // While the server takes its time.
+    thread::sleep(Duration::from_millis(250));
+    within(CALL, "close", move || close(writer)).unwrap();
+    within(CALL, "remove", move || removal.join()).unwrap().unwrap();
+    let mut found = vec![0; expected.len()];
+    let found = within(CALL, "read", move || reader.read_exact_at(&mut found, 0).map(|()| found)).unwrap();
+    assert!(found == expected);
+    assert_eq!(mounted.landed("new"), None);
 }
