@@ -18,7 +18,9 @@ pub mod profile;
 pub mod query;
 pub mod reply;
 pub mod session;
+pub(crate) mod stream;
 pub mod time;
+pub mod tls;
 pub mod transfer;
 pub mod upload;
 

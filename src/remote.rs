@@ -213,7 +213,9 @@ impl Remote {
 
     fn unavailable(&self, verb: &'static str, subject: impl Display, unavailable: Unavailable) -> Error {
         let (kind, cause) = match unavailable {
-            Unavailable::Login(error @ LoginError::Denied(_)) => (Kind::LoginFailed, error.to_string()),
+            Unavailable::Login(error @ (LoginError::Denied(_) | LoginError::Insecure(_))) => {
+                (Kind::LoginFailed, error.to_string())
+            }
             Unavailable::Login(error @ LoginError::Failed(FtpError::Misbehaved(_))) => {
                 (Kind::Garbled, error.to_string())
             }
@@ -236,6 +238,11 @@ impl Remote {
     /// Whether and after which pause a failed attempt is worth another.
     pub fn pause_before_next(attempt: u32, fresh: bool, error: &FtpError) -> Option<Duration> {
         retry::pause_before_next(attempt, fresh, error)
+    }
+
+    /// How many data connections resumed the TLS session of their control connection, and how many began one.
+    pub fn data_handshakes(&self) -> (u64, u64) {
+        self.profile.data_handshakes()
     }
 
     /// Closes all connections; every later call fails.
@@ -357,7 +364,7 @@ fn is_passing(error: &LoginError) -> bool {
         LoginError::Failed(FtpError::Io { source, .. }) => {
             matches!(source.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
         }
-        LoginError::Denied(_) | LoginError::Failed(_) => false,
+        LoginError::Denied(_) | LoginError::Insecure(_) | LoginError::Failed(_) => false,
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::ftp::config::{Mode, PasvAddress};
+use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsSettings};
 use crate::secret::Secret;
 use crate::vfs::LinkPolicy;
 use table::{Spec, TABLE, Takes};
@@ -52,6 +52,14 @@ pub struct Options {
     pub bind: Option<IpAddr>,
     /// `pasv_address=`.
     pub pasv_address: PasvAddress,
+    /// `tls=`; `None`: as the URL says.
+    pub tls: Option<TlsMode>,
+    /// `cacert=`, `cert=`, `key=`, `tls_pin=`, `tls_version=`, `no_verify_hostname`, `no_verify_peer`.
+    pub tls_settings: TlsSettings,
+    /// `prot=clear`.
+    pub clear_data: bool,
+    /// `ccc`.
+    pub clear_control: bool,
     /// `ipv4`.
     pub ipv4: bool,
     /// `ipv6`.

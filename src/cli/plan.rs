@@ -11,8 +11,11 @@ use log::LevelFilter;
 use super::args::{Args, Verbosity};
 use super::credentials::{self, CredentialsError, Environment, Given, Secret};
 use super::options::{OptionError, Options, Unknown};
-use super::url::{Url, UrlError};
-use crate::ftp::config::{DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts};
+use super::url::{Scheme, Url, UrlError};
+use crate::ftp::config::{
+    DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts, TlsClient, TlsConfig, TlsMode,
+    TlsSettings, TlsSetupError,
+};
 use crate::mount::plan::{Access, Caches, MountPlan, StagingPlan};
 use crate::sys;
 use crate::vfs::Ownership;
@@ -41,6 +44,9 @@ pub enum PlanError {
     /// Two things that exclude each other.
     #[error("{0} and {1} exclude each other; leave one out")]
     Conflict(&'static str, &'static str),
+    /// The files and settings for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
     /// `remount`.
     #[error("remount is not supported; unmount and mount again")]
     Remount,
@@ -69,6 +75,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
     }
     let family = family(&url, &options)?;
     let data = data_channel(&options)?;
+    let tls = tls(&url, &options)?;
     let access = access(&options)?;
     let mountpoint = mountpoint(&args.dir)?;
     let login = login(args, &url, &mut options, environment)?;
@@ -81,6 +88,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
             bind: options.bind,
             login,
             data,
+            tls,
             timeouts: Timeouts {
                 connect: options.connect_timeout,
                 login: options.login_timeout,
@@ -158,6 +166,32 @@ fn data_channel(options: &Options) -> Result<DataConfig, PlanError> {
             pasv_address: options.pasv_address,
         }),
     }
+}
+
+/// How TLS is used: as the URL says, or for `ftp://` as `tls=` says.
+fn tls(url: &Url, options: &Options) -> Result<Option<TlsConfig>, PlanError> {
+    let mode = match (url.scheme, options.tls) {
+        (Scheme::Ftp, tls) => tls.unwrap_or_default(),
+        (Scheme::Ftps, None | Some(TlsMode::Implicit)) => TlsMode::Implicit,
+        (Scheme::Ftpes, None | Some(TlsMode::Explicit)) => TlsMode::Explicit,
+        (Scheme::Ftps, Some(_)) => return Err(PlanError::Conflict("ftps:// in the URL", "this tls=")),
+        (Scheme::Ftpes, Some(_)) => return Err(PlanError::Conflict("ftpes:// in the URL", "this tls=")),
+    };
+    if mode == TlsMode::Off {
+        // Whoever names an authority or a pin believes that the connection is secured.
+        return match options.tls_settings == TlsSettings::default() && !options.clear_control {
+            true => Ok(None),
+            false => {
+                Err(PlanError::Conflict("options for TLS", "a connection without it (ftp:// without tls=)"))
+            }
+        };
+    }
+    Ok(Some(TlsConfig {
+        mode,
+        clear_data: options.clear_data,
+        clear_control: options.clear_control,
+        client: TlsClient::new(&options.tls_settings)?,
+    }))
 }
 
 fn access(options: &Options) -> Result<Access, PlanError> {

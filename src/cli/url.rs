@@ -1,4 +1,5 @@
-//! The URL of a mount: `ftp://[user[:password]@]host[:port][/path]` (RFC 1738 s.3.2).
+//! The URL of a mount: `ftp://[user[:password]@]host[:port][/path]` (RFC 1738 s.3.2), `ftps://` for implicit and
+//! `ftpes://` for explicit TLS.
 //!
 //! Percent-decoded to bytes, since names on servers are bytes; the `url` crate would normalise them.
 //! No error text repeats a part that could be, or could have been meant as, a password.
@@ -11,6 +12,9 @@ use crate::secret::Secret;
 /// The FTP control port (RFC 959 s.8).
 const DEFAULT_PORT: u16 = 21;
 
+/// The port where TLS begins with the first byte (IANA: ftps).
+const IMPLICIT_PORT: u16 = 990;
+
 /// Longest URL, in bytes: room for PATH_MAX with every byte percent-encoded.
 const URL_MAX: usize = 16 << 10;
 
@@ -20,9 +24,11 @@ const SPEC_PREFIXES: [&[u8]; 2] = [b"curlftpfs#", b"ftpfs#"];
 /// A URL taken apart and decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    /// What stands before `://`.
+    pub scheme: Scheme,
     /// A host name or a numeric address, an IPv6 one without brackets, possibly with `%zone`.
     pub host: String,
-    /// The port, 21 if none was given; never 0.
+    /// The port, 21 or, for `ftps://`, 990 if none was given; never 0.
     pub port: u16,
     /// The user, never empty.
     pub user: Option<Vec<u8>>,
@@ -32,15 +38,39 @@ pub struct Url {
     pub path: BasePath,
 }
 
+/// How a URL begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `ftp://`: clear text, unless `tls=` says something else.
+    Ftp,
+    /// `ftps://`: TLS from the first byte.
+    Ftps,
+    /// `ftpes://`: TLS by AUTH, before anything else.
+    Ftpes,
+}
+
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Ftp => "ftp",
+            Scheme::Ftps => "ftps",
+            Scheme::Ftpes => "ftpes",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        if self == Scheme::Ftps { IMPLICIT_PORT } else { DEFAULT_PORT }
+    }
+}
+
 /// Why a URL cannot be mounted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// No `ftp://` at the front.
-    #[error("the URL must have the form ftp://[user@]host[:port][/path]")]
+    /// No `ftp://` or its kin at the front.
+    #[error(
+        "the URL must have the form ftp://[user@]host[:port][/path], or begin with ftps:// or ftpes:// (over TLS)"
+    )]
     Form,
-    /// `ftps://` or `ftpes://`.
-    #[error("{0}:// (FTP over TLS) is not supported in this version; use ftp:// if the server allows it")]
-    Tls(&'static str),
     /// Longer than 16 KiB.
     #[error("the URL is longer than {URL_MAX} bytes")]
     TooLong,
@@ -83,7 +113,7 @@ impl Url {
             return Err(UrlError::TooLong);
         }
         let text = SPEC_PREFIXES.iter().find_map(|prefix| text.strip_prefix(*prefix)).unwrap_or(text);
-        let rest = after_scheme(text)?;
+        let (scheme, rest) = split_scheme(text)?;
         let (authority, path) = match rest.iter().position(|&byte| byte == b'/') {
             Some(slash) => (&rest[..slash], &rest[slash + 1..]),
             None => (rest, &b""[..]),
@@ -92,20 +122,20 @@ impl Url {
             Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
             None => (None, authority),
         };
-        let (host, port) = parse_address(address)?;
+        let (host, port) = parse_address(address, scheme.default_port())?;
         let (user, password) = parse_user_info(user_info.unwrap_or_default())?;
-        Ok(Url { host, port, user, password, path: parse_path(path)? })
+        Ok(Url { scheme, host, port, user, password, path: parse_path(path)? })
     }
 
-    /// The form for /proc/mounts and messages: without user and password, the port only if it is not 21.
+    /// The form for /proc/mounts and messages: without user and password, the port only if it is not the usual one.
     pub fn display(&self) -> String {
-        let mut out = String::from("ftp://");
+        let mut out = format!("{}://", self.scheme.as_str());
         if self.host.contains(':') {
             out.push_str(&format!("[{}]", self.host.replace('%', "%25")));
         } else {
             out.push_str(&self.host);
         }
-        if self.port != DEFAULT_PORT {
+        if self.port != self.scheme.default_port() {
             out.push_str(&format!(":{}", self.port));
         }
         out.push_str(if self.path.absolute { "/%2F" } else { "/" });
@@ -114,18 +144,18 @@ impl Url {
     }
 }
 
-fn after_scheme(text: &[u8]) -> Result<&[u8], UrlError> {
+fn split_scheme(text: &[u8]) -> Result<(Scheme, &[u8]), UrlError> {
     let colon = text.iter().position(|&byte| byte == b':').ok_or(UrlError::Form)?;
     let rest = text[colon..].strip_prefix(b"://").ok_or(UrlError::Form)?;
     match text[..colon].to_ascii_lowercase().as_slice() {
-        b"ftp" => Ok(rest),
-        b"ftps" => Err(UrlError::Tls("ftps")),
-        b"ftpes" => Err(UrlError::Tls("ftpes")),
+        b"ftp" => Ok((Scheme::Ftp, rest)),
+        b"ftps" => Ok((Scheme::Ftps, rest)),
+        b"ftpes" => Ok((Scheme::Ftpes, rest)),
         _ => Err(UrlError::Form),
     }
 }
 
-fn parse_address(address: &[u8]) -> Result<(String, u16), UrlError> {
+fn parse_address(address: &[u8], default_port: u16) -> Result<(String, u16), UrlError> {
     let address = std::str::from_utf8(address).map_err(|_| UrlError::Host)?;
     let (host, port) = match address.strip_prefix('[') {
         Some(inside) => {
@@ -139,7 +169,7 @@ fn parse_address(address: &[u8]) -> Result<(String, u16), UrlError> {
     };
     match port.ok_or(UrlError::Port)? {
         // RFC 3986 s.3.2.3 allows a colon without a port.
-        "" => Ok((host, DEFAULT_PORT)),
+        "" => Ok((host, default_port)),
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
             Ok(0) | Err(_) => Err(UrlError::Port),
             Ok(port) => Ok((host, port)),
@@ -271,6 +301,9 @@ mod tests {
             ("ftp://[::1]:2121", "::1", 2121, "ftp://[::1]:2121/"),
             ("ftp://[fe80::1%25eth0]/", "fe80::1%eth0", 21, "ftp://[fe80::1%25eth0]/"),
             ("ftp://u:p@[::1]:1/x", "::1", 1, "ftp://[::1]:1/x"),
+            ("ftps://h/", "h", 990, "ftps://h/"),
+            ("FTPS://h:21/", "h", 21, "ftps://h:21/"),
+            ("ftpes://u:p@h/x", "h", 21, "ftpes://h/x"),
         ] {
             let url = parsed(text);
             assert_eq!((url.host.as_str(), url.port), (host, port), "{text}");
@@ -324,8 +357,7 @@ mod tests {
             ("h:/pub", UrlError::Form),
             ("ftp:/h", UrlError::Form),
             ("http://h/", UrlError::Form),
-            ("ftps://h/", UrlError::Tls("ftps")),
-            ("FTPES://h/", UrlError::Tls("ftpes")),
+            ("ftpx://h/", UrlError::Form),
             ("ftp://", UrlError::Host),
             ("ftp:///pub", UrlError::Host),
             ("ftp://u@/pub", UrlError::Host),
@@ -375,7 +407,7 @@ mod tests {
                 .filter(|name| name != b"." && name != b"..")
                 .collect();
             let path = BasePath { bytes: names.join(&b'/'), absolute };
-            let url = Url { host: "h".into(), port, user: None, password: None, path };
+            let url = Url { scheme: Scheme::Ftp, host: "h".into(), port, user: None, password: None, path };
             prop_assert_eq!(Url::parse(url.display().as_bytes()), Ok(url));
         }
     }

@@ -1,20 +1,29 @@
 //! Starts a transfer: makes the data connection and sends the commands around it, in as few round trips as
 //! is known to be safe with this server.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::data::Method;
 use crate::ftp::error::Error;
+use crate::ftp::features::Capability;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
+use crate::ftp::stream::Stream;
 use crate::ftp::transfer::Transfer;
 use crate::ftp::transport;
 
 /// How long one way of making data connections is tried while others are left to try.
 const TRIAL: Duration = Duration::from_secs(5);
+
+/// How long the answer to a transfer command is waited for before the TLS handshake is begun without it, until it
+/// is known whether the server answers first.
+const ANSWER_FIRST: Duration = Duration::from_secs(2);
+
+/// How long the reason is waited for when a handshake fails.
+const REASON: Duration = Duration::from_secs(2);
 
 /// What to send for one transfer.
 #[derive(Debug)]
@@ -62,6 +71,12 @@ impl Session {
         plan: &Plan,
         deadline: Deadline,
     ) -> Result<(Transfer<'_>, Vec<Reply>), Error> {
+        if self.lacks_tickets() {
+            // vsftpd and ProFTPD would refuse the data connection. Nothing was sent: another session does it.
+            self.profile.tls.note_lack_of_tickets();
+            self.control.break_off();
+            return Err(Error::Closed(None));
+        }
         let proven = self.profile.method();
         let methods = Method::candidates(&self.config.data, self.control.peer().ip(), proven);
         let mut last = Error::Misbehaved("no way of making data connections is allowed");
@@ -75,7 +90,8 @@ impl Session {
                         log::info!("data connections are made by {method:?}");
                     }
                     let stall = self.config.timeouts.stall;
-                    return Ok((Transfer::new(&mut self.control, data, first, stall)?, before));
+                    let profile = self.profile.clone();
+                    return Ok((Transfer::new(&mut self.control, data, first, stall, profile), before));
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Method(error)) => {
@@ -98,7 +114,7 @@ impl Session {
         plan: &Plan,
         deadline: Deadline,
         connect: Deadline,
-    ) -> Result<(TcpStream, Reply, Vec<Reply>), Failure> {
+    ) -> Result<(Stream, Reply, Vec<Reply>), Failure> {
         let (pending, before) = self.ask_for_data(method, plan, deadline)?;
         let restart = (plan.offset > 0).then(|| Command::with("REST", plan.offset.to_string()));
         // Until the server is known to take REST, and commands sent together, its answer is awaited: a RETR
@@ -121,7 +137,8 @@ impl Session {
         // not proven yet is tried first, since a server that waits for a connection in vain is stuck.
         let early = match &pending {
             Pending::Passive(to) if !proven => {
-                Some(transport::dial(connecting, *to, bind, connect).map_err(Failure::Method)?)
+                let made = transport::dial(connecting, *to, bind, connect);
+                Some(Stream::plain(made.map_err(Failure::Method)?))
             }
             _ => None,
         };
@@ -129,7 +146,7 @@ impl Session {
         let early = match (early, &pending) {
             (None, Pending::Passive(to)) => {
                 let made = transport::dial(connecting, *to, bind, connect);
-                Some(made.inspect_err(|_| self.control.break_off())?)
+                Some(Stream::plain(made.inspect_err(|_| self.control.break_off())?))
             }
             (early, _) => early,
         };
@@ -140,6 +157,10 @@ impl Session {
             }
             None => Ok(()),
         };
+        let mut early = early;
+        if let Some(data) = &mut early {
+            self.secure_unanswered(data, deadline)?;
+        }
         let first = self.control.reply(deadline)?;
         if !(first.is_preliminary() || first.is_completion()) {
             restarted?;
@@ -151,24 +172,76 @@ impl Session {
             let error = self.control.refused(plan.transfer.to_string(), first);
             return Err(if no_connection { Failure::Method(error) } else { Failure::Final(error) });
         }
-        let data = match (early, pending) {
+        let mut data = match (early, pending) {
             (Some(data), _) => data,
             (None, Pending::Active(listener)) => {
                 let peer = self.control.peer().ip();
                 let came = transport::accept(&listener, peer, connect);
-                came.inspect_err(|_| self.control.break_off())?
+                Stream::plain(came.inspect_err(|_| self.control.break_off())?)
             }
             (None, Pending::Passive(_)) => {
                 self.control.break_off();
                 return Err(Error::Misbehaved("no data connection").into());
             }
         };
+        self.secure_data(&mut data, first.is_preliminary(), deadline)?;
         if let Err(error) = restarted {
             // The file comes from its start although REST was refused.
-            Transfer::new(&mut self.control, data, first, self.config.timeouts.stall)?.abandon(deadline)?;
+            let (stall, profile) = (self.config.timeouts.stall, self.profile.clone());
+            Transfer::new(&mut self.control, data, first, stall, profile).abandon(deadline)?;
             return Err(error.into());
         }
         Ok((data, first, before))
+    }
+
+    /// Shakes hands before the transfer command is answered, where the server waits for that.
+    fn secure_unanswered(&mut self, data: &mut Stream, deadline: Deadline) -> Result<(), Error> {
+        if !self.protects_data() {
+            return Ok(());
+        }
+        match self.profile.tls.answers_first() {
+            Capability::Yes => return Ok(()),
+            // A refusal still comes before, without a handshake.
+            Capability::No if self.control.await_input(Duration::from_millis(1)) => return Ok(()),
+            Capability::Untold if self.control.await_input(ANSWER_FIRST) => {
+                self.profile.tls.learn_answers_first(true);
+                return Ok(());
+            }
+            Capability::No | Capability::Untold => {}
+        }
+        self.secure_data(data, true, deadline)?;
+        self.profile.tls.learn_answers_first(false);
+        Ok(())
+    }
+
+    /// Shakes hands on a data connection; `awaits` tells whether the server has a reply to the transfer left.
+    fn secure_data(&mut self, data: &mut Stream, awaits: bool, deadline: Deadline) -> Result<(), Error> {
+        let Some(tls) = self.tls.as_ref().filter(|_| self.protects_data()) else { return Ok(()) };
+        if data.is_secured() {
+            return Ok(());
+        }
+        let whole = deadline.left();
+        let stall = self.config.timeouts.stall;
+        let shaken = tls
+            .connection()
+            .map_err(crate::ftp::tls::as_io)
+            .and_then(|connection| data.secure(connection, deadline.at_most(stall)));
+        match shaken {
+            Ok(()) => {
+                self.profile.tls.note_data_handshake(data.has_resumed());
+                Ok(())
+            }
+            Err(source) => {
+                let error = Error::io("TLS handshake on the data connection", whole, source);
+                // The server may say why: vsftpd 522, ProFTPD 425.
+                let told = awaits.then(|| self.control.reply(deadline.at_most(REASON)));
+                self.control.break_off();
+                match told {
+                    Some(Ok(reply)) if reply.code() >= 400 => Err(Error::Closed(Some(reply))),
+                    _ => Err(error),
+                }
+            }
+        }
     }
 
     /// Sends `plan.before` and the request for a data connection.

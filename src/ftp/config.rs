@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub use crate::ftp::tls::{Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsSetupError, TlsVersions};
 pub use crate::ftp::transport::Family;
 use crate::secret::Secret;
 
@@ -22,6 +23,8 @@ pub struct SessionConfig {
     pub login: Login,
     /// How data connections are made.
     pub data: DataConfig,
+    /// How TLS is used; `None`: not at all.
+    pub tls: Option<TlsConfig>,
     /// The bounds of all waits.
     pub timeouts: Timeouts,
 }

@@ -1,21 +1,23 @@
 //! The control connection: commands out, replies in, each reply bound to its command.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+use rustls::ClientConnection;
 
 use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::reply::{Reply, ReplyParser};
-use crate::ftp::transport;
+use crate::ftp::stream::Stream;
 
 /// A control connection. Once a reply is late, missing or malformed it is broken for good: a later reply
 /// could otherwise be taken as the answer to another command.
 #[derive(Debug)]
 pub struct ControlConnection {
-    stream: TcpStream,
+    stream: Stream,
     local: SocketAddr,
     peer: SocketAddr,
     /// Shown in the protocol trace.
@@ -42,7 +44,7 @@ impl ControlConnection {
         Ok(ControlConnection {
             local: stream.local_addr().map_err(fail)?,
             peer: stream.peer_addr().map_err(fail)?,
-            stream,
+            stream: Stream::plain(stream),
             number,
             parser: ReplyParser::default(),
             input: Vec::new(),
@@ -81,12 +83,12 @@ impl ControlConnection {
     }
 
     /// Whether the connection can carry another command: in step, every reply read, nothing unasked waiting.
-    pub fn is_ready(&self) -> bool {
+    pub fn is_ready(&mut self) -> bool {
         !self.broken
             && self.expected.is_empty()
             && self.input.is_empty()
             && !self.parser.is_inside()
-            && transport::is_quiet(&self.stream)
+            && self.stream.is_quiet()
     }
 
     /// Whether nothing more can be done with it.
@@ -100,14 +102,50 @@ impl ControlConnection {
         self.sent
     }
 
-    /// Waits up to `bound` for a reply to begin; whether one has, or the connection has ended. Reads nothing.
-    pub(crate) fn await_input(&self, bound: Duration) -> bool {
+    /// Waits up to `bound` for a reply to begin; whether one has, or the connection has ended.
+    pub(crate) fn await_input(&mut self, bound: Duration) -> bool {
         if !self.input.is_empty() || self.broken {
             return true;
         }
-        let waited = self.stream.set_read_timeout(Some(bound)).and_then(|()| self.stream.peek(&mut [0]));
         let passed = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
-        waited.map_or_else(|error| !passed.contains(&error.kind()), |_| true)
+        self.receive(Deadline::after(bound)).map_or_else(|error| !passed.contains(&error.kind()), |_| true)
+    }
+
+    /// Receives some bytes of replies; 0 at the end of the connection.
+    fn receive(&mut self, deadline: Deadline) -> std::io::Result<usize> {
+        let mut chunk = [0; 4096];
+        let received = self.stream.read(&mut chunk, deadline)?;
+        self.input.extend_from_slice(&chunk[..received]);
+        Ok(received)
+    }
+
+    /// Shakes hands (RFC 4217 s.4). The connection must be in step, and nothing may have come in clear text
+    /// behind the last reply: somebody could have put it there (pyftpdlib 2.2.0 takes commands so, too).
+    ///
+    /// # Errors
+    /// The connection is broken after each.
+    pub(crate) fn secure(&mut self, connection: ClientConnection, deadline: Deadline) -> Result<(), Error> {
+        // A server that speaks TLS from the start greets behind the handshake.
+        let greeted = self.expected.is_empty();
+        if self.broken || (greeted && !self.is_ready()) {
+            self.broken = true;
+            return Err(Error::Misbehaved("clear text came behind the answer to AUTH; it is not believed"));
+        }
+        let (doing, whole) = ("TLS handshake", deadline.left());
+        let secured = self.stream.secure(connection, deadline).map_err(|e| Error::io(doing, whole, e));
+        secured.inspect_err(|_| self.broken = true)?;
+        log::debug!("#{} secured by {:?}", self.number, self.stream.protocol());
+        Ok(())
+    }
+
+    /// Goes back to clear text after CCC (RFC 2228 s.3).
+    ///
+    /// # Errors
+    /// The connection is broken after each.
+    pub(crate) fn unsecure(&mut self, deadline: Deadline) -> Result<(), Error> {
+        let whole = deadline.left();
+        let done = self.stream.unsecure(deadline).map_err(|e| Error::io("ending TLS after CCC", whole, e));
+        done.inspect_err(|_| self.broken = true)
     }
 
     /// Sends commands in one segment. Each must be answered by [`ControlConnection::reply`], in this order.
@@ -132,11 +170,9 @@ impl ControlConnection {
         let bound = deadline.left().min(self.reply_timeout);
         let sent = match bound.is_zero() {
             true => Err(Error::Deadline { doing, after: bound }),
-            false => self
-                .stream
-                .set_write_timeout(Some(bound))
-                .and_then(|()| self.stream.write_all(&bytes))
-                .map_err(|e| Error::io(doing, bound, e)),
+            false => {
+                self.stream.write_all(&bytes, deadline.at_most(bound)).map_err(|e| Error::io(doing, bound, e))
+            }
         };
         self.sent += commands.len() as u64;
         for command in commands {
@@ -232,7 +268,6 @@ impl ControlConnection {
         if self.expected.is_empty() {
             return Err(Error::Misbehaved("a reply came that answers no command"));
         }
-        let mut chunk = [0; 4096];
         loop {
             let pushed = self.parser.push(&self.input);
             let (used, reply) = pushed.map_err(|e| Error::Misbehaved(e.as_str()))?;
@@ -240,15 +275,12 @@ impl ControlConnection {
             if let Some(reply) = reply {
                 return Ok(reply);
             }
-            let left = deadline.left();
-            if left.is_zero() {
-                return Err(Error::Deadline { doing, after: whole });
-            }
-            self.stream.set_read_timeout(Some(left)).map_err(|e| Error::io(doing, whole, e))?;
-            match self.stream.read(&mut chunk) {
+            match self.receive(deadline) {
                 Ok(0) => return Err(Error::Closed(None)),
-                Ok(n) => self.input.extend_from_slice(&chunk[..n]),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // A TLS connection that ends without a word ends all the same.
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err(Error::Closed(None)),
                 Err(e) => return Err(Error::io(doing, whole, e)),
             }
         }

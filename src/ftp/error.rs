@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::ftp::list::ListError;
 use crate::ftp::reply::Reply;
+use crate::ftp::tls::{self, Untrusted};
 
 /// A failed exchange. Cheap to clone.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub enum Error {
     /// The server sent what FTP does not allow, or more than we take.
     #[error("the server does not speak FTP as expected: {0}")]
     Misbehaved(&'static str),
+    /// The server's certificate is not accepted.
+    #[error(transparent)]
+    Untrusted(#[from] Box<Untrusted>),
     /// Bytes that must not become part of a command.
     #[error("{0}")]
     BadArgument(&'static str),
@@ -49,8 +53,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps a failed system call; a timeout of the socket becomes [`Error::Deadline`].
+    /// Wraps a failed system call; a timeout of the socket becomes [`Error::Deadline`], a certificate that is not
+    /// accepted [`Error::Untrusted`].
     pub(crate) fn io(doing: &'static str, after: Duration, source: io::Error) -> Error {
+        let tls = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(untrusted) = tls.and_then(tls::untrusted_in) {
+            return Box::new(untrusted).into();
+        }
         match source.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Deadline { doing, after },
             _ => Error::Io { doing, source: Arc::new(source) },

@@ -8,6 +8,7 @@ use crate::ftp::data::Method;
 use crate::ftp::features::{Capability, Features};
 use crate::ftp::list::Dialect;
 use crate::ftp::reply::Reply;
+use crate::ftp::tls::TlsFacts;
 
 /// The command that lists a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub struct ServerProfile {
     doubles_iac: AtomicBool,
     /// MLST of a symbolic link tells the target's type with the link's size: ProFTPD 1.3.8, libunftp 0.24.
     mlst_confuses_links: AtomicBool,
+    pub(crate) tls: TlsFacts,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,11 @@ impl ServerProfile {
         if greeting.says("ProFTPD") || greeting.says("libunftp") {
             self.mlst_confuses_links.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// How many data connections resumed the TLS session of their control connection, and how many began one.
+    pub fn data_handshakes(&self) -> (u64, u64) {
+        self.tls.data_handshakes()
     }
 
     /// Whether 0xFF is sent twice.

@@ -10,6 +10,7 @@ use crate::ftp::error::Error;
 use crate::ftp::features::Features;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
+use crate::ftp::tls::{self, TlsContext, TlsMode};
 use crate::ftp::transport;
 
 /// A name that no server has, asked for by the order probe.
@@ -21,6 +22,8 @@ pub struct Session {
     pub(crate) control: ControlConnection,
     pub(crate) config: Arc<SessionConfig>,
     pub(crate) profile: Arc<ServerProfile>,
+    /// What the data connections share with the control connection; `None` in clear text.
+    pub(crate) tls: Option<TlsContext>,
 }
 
 /// Why there is no session.
@@ -29,12 +32,24 @@ pub enum LoginError {
     /// The server takes no more connections at the moment.
     #[error("the server takes no more connections: {0}")]
     Full(Error),
+    /// The server is not who it should be, or cannot be spoken to in secret.
+    #[error("no secure connection: {0}")]
+    Insecure(String),
     /// User, password or account are not accepted.
     #[error("the server does not accept the login: {0}")]
     Denied(Error),
     /// No connection, or not to an FTP server.
     #[error(transparent)]
-    Failed(#[from] Error),
+    Failed(Error),
+}
+
+impl From<Error> for LoginError {
+    fn from(error: Error) -> LoginError {
+        match error {
+            Error::Untrusted(untrusted) => LoginError::Insecure(untrusted.to_string()),
+            error => LoginError::Failed(error),
+        }
+    }
 }
 
 impl Session {
@@ -63,16 +78,40 @@ impl Session {
         let deadline = deadline.at_most(config.timeouts.login);
         let number = profile.next_connection();
         let control = ControlConnection::new(stream, number, config.timeouts.reply)?;
-        let mut session = Session { control, config, profile };
+        let mut session = Session { control, config, profile, tls: None };
+        let mode = session.config.tls.as_ref().map_or(TlsMode::Off, |tls| tls.mode);
+        if mode == TlsMode::Implicit {
+            session.secure(deadline)?;
+        }
         session.greet(deadline)?;
+        if matches!(mode, TlsMode::Explicit | TlsMode::Auto) {
+            session.authenticate(mode, deadline)?;
+        }
         session.log_in(deadline)?;
         session.set_up(deadline)?;
         Ok(session)
     }
 
     /// Whether the session can carry another command.
-    pub fn is_ready(&self) -> bool {
+    pub fn is_ready(&mut self) -> bool {
+        if self.lacks_tickets() {
+            self.profile.tls.note_lack_of_tickets();
+            return false;
+        }
         self.control.is_ready()
+    }
+
+    /// Whether data connections are secured.
+    pub(crate) fn protects_data(&self) -> bool {
+        self.tls.is_some() && self.config.tls.as_ref().is_some_and(|tls| !tls.clear_data)
+    }
+
+    /// Whether data connections would be refused, since nothing is left that they could resume.
+    pub(crate) fn lacks_tickets(&self) -> bool {
+        let has_older = self.config.tls.as_ref().is_some_and(|tls| tls.client.has_older());
+        self.protects_data()
+            && self.tls.as_ref().is_some_and(TlsContext::has_run_out)
+            && self.profile.tls.needs_tickets(has_older)
     }
 
     /// How many commands may have reached the server in this session.
@@ -106,6 +145,72 @@ impl Session {
         Ok(())
     }
 
+    /// Asks for TLS and secures the connection (RFC 4217 s.4). Nothing is sent together with AUTH: pyftpdlib
+    /// 2.2.0 would take it after the handshake, vsftpd 3.0.3 for a part of it.
+    fn authenticate(&mut self, mode: TlsMode, deadline: Deadline) -> Result<(), LoginError> {
+        let mut reply = self.control.exchange(Command::with("AUTH", "TLS"), deadline)?;
+        if reply.code() == 504 {
+            // Servers older than RFC 4217.
+            reply = self.control.exchange(Command::with("AUTH", "SSL"), deadline)?;
+        }
+        if matches!(reply.code(), 234 | 334) {
+            self.profile.tls.note_seen();
+            return self.secure(deadline);
+        }
+        if mode == TlsMode::Auto && !self.profile.tls.is_seen() {
+            log::warn!(
+                "the server offers no TLS (AUTH TLS was answered with \"{reply}\"): \
+                 the password and all files travel in clear text"
+            );
+            return Ok(());
+        }
+        let text = match self.profile.tls.is_seen() {
+            true => "the server had TLS before and does not offer it now; somebody may stand in between",
+            false => "the server offers no TLS; ftp:// or tls=auto would send the password in clear text",
+        };
+        Err(LoginError::Insecure(format!("AUTH TLS was answered with \"{reply}\": {text}")))
+    }
+
+    /// Shakes hands on the control connection.
+    fn secure(&mut self, deadline: Deadline) -> Result<(), LoginError> {
+        let Some(config) = &self.config.tls else { return Ok(()) };
+        let older = config.client.has_older() && self.profile.tls.prefers_12();
+        let fail = |e| Error::io("TLS handshake", deadline.left(), tls::as_io(e));
+        let context = config.client.context(&self.config.host, older).map_err(fail)?;
+        let connection = context.connection().map_err(fail)?;
+        self.control.secure(connection, deadline).inspect_err(|_| {
+            if older {
+                self.profile.tls.no_12();
+            }
+        })?;
+        self.tls = Some(context);
+        Ok(())
+    }
+
+    /// What a secured session needs besides: the protection of data connections (RFC 4217 s.9).
+    fn protection(&self) -> Vec<Command> {
+        let Some(tls) = self.config.tls.as_ref().filter(|_| self.tls.is_some()) else { return Vec::new() };
+        let level = if tls.clear_data { "C" } else { "P" };
+        vec![Command::with("PBSZ", "0"), Command::with("PROT", level)]
+    }
+
+    /// Judges the answers to [`Session::protection`].
+    fn take_protection(&mut self, replies: &[Reply], deadline: Deadline) -> Result<(), LoginError> {
+        let (Some(prot), Some(tls)) = (replies.last(), &self.config.tls) else { return Ok(()) };
+        if !prot.is_completion() {
+            let (asked, remedy) = match tls.clear_data {
+                false => ("P", "prot=clear would send files and listings in clear text"),
+                true => ("C", "leave prot=clear out"),
+            };
+            return Err(LoginError::Insecure(format!("PROT {asked} was answered with \"{prot}\"; {remedy}")));
+        }
+        if tls.clear_control {
+            self.control.perform(Command::bare("CCC"), deadline)?;
+            self.control.unsecure(deadline)?;
+        }
+        Ok(())
+    }
+
     fn log_in(&mut self, deadline: Deadline) -> Result<(), LoginError> {
         let login = self.config.login.clone();
         let mut reply = self.step(Command::with("USER", login.user), deadline)?;
@@ -136,7 +241,7 @@ impl Session {
         }
     }
 
-    fn set_up(&mut self, deadline: Deadline) -> Result<(), Error> {
+    fn set_up(&mut self, deadline: Deadline) -> Result<(), LoginError> {
         let features = match self.profile.features() {
             Some(features) => features,
             None => {
@@ -157,7 +262,9 @@ impl Session {
             let reply = self.control.exchange(Command::bare("PWD"), deadline)?;
             self.learn_home(&reply);
         }
-        let mut commands = vec![Command::with("TYPE", "I")];
+        let mut commands = self.protection();
+        let protection = commands.len();
+        commands.push(Command::with("TYPE", "I"));
         if features.has("UTF8") {
             commands.push(Command::with("OPTS", "UTF8 ON"));
         }
@@ -172,9 +279,10 @@ impl Session {
         if let Some(system) = replies.last().filter(|_| asks_system) {
             self.profile.learn_system(system);
         }
-        match &replies[0] {
+        self.take_protection(&replies[..protection], deadline)?;
+        match &replies[protection] {
             reply if reply.is_completion() => Ok(()),
-            reply => Err(Error::Refused { command: "TYPE I".to_owned(), reply: reply.clone() }),
+            reply => Err(Error::Refused { command: "TYPE I".to_owned(), reply: reply.clone() }.into()),
         }
     }
 

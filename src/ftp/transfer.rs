@@ -1,13 +1,18 @@
 //! A transfer: the data connection together with the reply that is still to come.
 
-use std::io::Read;
-use std::net::TcpStream;
+use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::deadline::Deadline;
 use crate::ftp::control::ControlConnection;
 use crate::ftp::error::Error;
+use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
+use crate::ftp::stream::Stream;
+
+/// How long the end of the data is said to a server that does not take it.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Bytes on their way from the server. It borrows its control connection, so that no other command can be
 /// sent meanwhile (pure-ftpd, pyftpdlib and libunftp lose the transfer then). It must end with
@@ -15,29 +20,25 @@ use crate::ftp::reply::Reply;
 #[derive(Debug)]
 pub struct Transfer<'a> {
     control: &'a mut ControlConnection,
-    data: Option<TcpStream>,
+    data: Option<Stream>,
     /// What ended the transfer before we asked: a few servers send no 1xx.
     ended: Option<Reply>,
     stall: Duration,
     settled: bool,
+    profile: Arc<ServerProfile>,
 }
 
 impl<'a> Transfer<'a> {
     /// Takes over after the transfer command was answered by `first`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the data connection is already broken.
     pub(crate) fn new(
         control: &'a mut ControlConnection,
-        data: TcpStream,
+        data: Stream,
         first: Reply,
         stall: Duration,
-    ) -> Result<Transfer<'a>, Error> {
+        profile: Arc<ServerProfile>,
+    ) -> Transfer<'a> {
         let ended = (!first.is_preliminary()).then_some(first);
-        let mut transfer = Transfer { control, data: None, ended, stall, settled: false };
-        data.set_read_timeout(Some(stall)).map_err(|e| Error::io("receiving data", stall, e))?;
-        transfer.data = Some(data);
-        Ok(transfer)
+        Transfer { control, data: Some(data), ended, stall, settled: false, profile }
     }
 
     /// Whether the server said that it has ended before it announced it.
@@ -46,12 +47,12 @@ impl<'a> Transfer<'a> {
     }
 
     /// The data connection.
-    pub(crate) fn data(&self) -> Option<&TcpStream> {
-        self.data.as_ref()
+    pub(crate) fn data(&mut self) -> Option<&mut Stream> {
+        self.data.as_mut()
     }
 
     /// Waits up to `bound` for something on the control connection; whether it came.
-    pub(crate) fn awaits_reply(&self, bound: Duration) -> bool {
+    pub(crate) fn awaits_reply(&mut self, bound: Duration) -> bool {
         self.control.await_input(bound)
     }
 
@@ -60,15 +61,16 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// As [`Transfer::read`]; [`Error::Deadline`] also when the deadline has passed.
     pub fn read_by(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, Error> {
-        let doing = "receiving data";
-        let left = deadline.left();
-        if left.is_zero() {
-            return Err(Error::Deadline { doing, after: left });
+        let stall = self.stall;
+        let Some(data) = &mut self.data else { return Ok(0) };
+        let deadline = deadline.at_most(stall);
+        loop {
+            match data.read(buffer, deadline) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io("receiving data", stall, e)),
+                Ok(n) => return Ok(n),
+            }
         }
-        if let Some(data) = &self.data {
-            data.set_read_timeout(Some(left.min(self.stall))).map_err(|e| Error::io(doing, left, e))?;
-        }
-        self.read(buffer)
     }
 
     /// Receives some bytes; 0 at the end of the data, which only [`Transfer::finish`] can confirm.
@@ -76,14 +78,7 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// [`Error::Deadline`] when nothing came for the stall time, [`Error::Io`].
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let Some(data) = &mut self.data else { return Ok(0) };
-        loop {
-            match data.read(buffer) {
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io("receiving data", self.stall, e)),
-                Ok(n) => return Ok(n),
-            }
-        }
+        self.read_by(buffer, Deadline::after(self.stall))
     }
 
     /// After the end of the data: reads the final reply. The data connection is closed first, since
@@ -93,11 +88,21 @@ impl<'a> Transfer<'a> {
     /// [`Error::Refused`] when the server says that the transfer failed (the bytes may be short then), or a
     /// failed connection.
     pub fn finish(mut self, deadline: Deadline) -> Result<Reply, Error> {
-        drop(self.data.take());
+        let mut is_new_session = false;
+        if let Some(mut data) = self.data.take() {
+            is_new_session = data.is_secured() && !data.has_resumed();
+            // The server has said all; whether it hears us is its own affair.
+            let _ = data.say_goodbye(deadline.at_most(GOODBYE));
+        }
         let reply = match self.ended.take() {
             Some(reply) => reply,
             None => self.control.reply(deadline)?,
         };
+        if is_new_session && self.profile.tls.learn_from_new_session(&reply) {
+            // It says nothing of the file, whatever its words (ProFTPD: "Operation not permitted"): another
+            // control connection has a session to resume.
+            return Err(Error::Closed(Some(reply)));
+        }
         // pure-ftpd 1.0.50 ends a transfer that it gave up with a 150, and some servers say 226 after 426;
         // whether more follows is not known.
         self.settled = !reply.is_preliminary() && reply.code() != 426;

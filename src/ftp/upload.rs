@@ -1,7 +1,6 @@
 //! Uploads: STOR, REST + STOR and APPE, and the end of each, which only the server's final reply confirms.
 
-use std::io::{ErrorKind, Write};
-use std::net::Shutdown;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
@@ -10,6 +9,7 @@ use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
+use crate::ftp::stream::Stream;
 use crate::ftp::transfer::Transfer;
 
 /// How long the reply to an upload that failed or was given up is waited for. The server that ended it has said it already;
@@ -70,6 +70,16 @@ impl Session {
     }
 }
 
+/// Reads what a server sends on a data connection that is for our bytes: nothing, but for its TLS layer. A
+/// server that does not end its side is not waited for any longer; only its reply counts.
+fn read_to_end(data: &mut Stream, deadline: Deadline) {
+    if !data.is_secured() {
+        return;
+    }
+    let mut nothing = [0; 256];
+    while matches!(data.read(&mut nothing, deadline), Ok(1..)) {}
+}
+
 impl Upload<'_> {
     /// Sends all of `bytes`; waits at most the stall time without progress, and not beyond `deadline`. That
     /// they are sent does not mean that the server has them: on a full disk several MiB vanish before it shows.
@@ -86,14 +96,13 @@ impl Upload<'_> {
 
     fn send(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
         let doing = "sending data";
-        let mut data = self.transfer.data().ok_or(Error::Misbehaved("no data connection"))?;
+        let data = self.transfer.data().ok_or(Error::Misbehaved("no data connection"))?;
         while !bytes.is_empty() {
             let bound = deadline.left().min(self.stall);
             if bound.is_zero() {
                 return Err(Error::Deadline { doing, after: bound });
             }
-            data.set_write_timeout(Some(bound)).map_err(|e| Error::io(doing, bound, e))?;
-            match data.write(bytes) {
+            match data.write(bytes, deadline.at_most(bound)) {
                 Ok(0) => return Err(Error::io(doing, bound, ErrorKind::WriteZero.into())),
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -126,15 +135,20 @@ impl Upload<'_> {
 
     /// Tells the server that the data has ended, and waits for the last bytes to leave: a send buffer of some
     /// MiB takes a slow link longer than any reply may take.
-    fn end_data(&self, deadline: Deadline) -> Result<(), Error> {
+    ///
+    /// In TLS the server's own end is read too: what it has sent (tickets of TLS 1.3) and nobody has read
+    /// makes the kernel reset the connection when it is closed, and cut what is still on its way.
+    fn end_data(&mut self, deadline: Deadline) -> Result<(), Error> {
         let doing = "sending data";
         let stall = self.stall;
         let Some(data) = self.transfer.data() else { return Ok(()) };
-        data.shutdown(Shutdown::Write).map_err(|e| Error::io(doing, stall, e))?;
+        data.end_writing(deadline.at_most(stall)).map_err(|e| Error::io(doing, stall, e))?;
         let (mut least, mut moved) = (usize::MAX, Instant::now());
         loop {
-            let unsent = crate::sys::unsent(data).map_err(|e| Error::io(doing, stall, e))?;
+            let Some(data) = self.transfer.data() else { return Ok(()) };
+            let unsent = crate::sys::unsent(data.socket()).map_err(|e| Error::io(doing, stall, e))?;
             if unsent == 0 {
+                read_to_end(data, deadline.at_most(REASON));
                 return Ok(());
             }
             if unsent < least {
@@ -145,6 +159,9 @@ impl Upload<'_> {
                 return Err(Error::Deadline { doing, after: moved.elapsed() });
             }
             if self.transfer.awaits_reply(bound) {
+                if let Some(data) = self.transfer.data() {
+                    read_to_end(data, deadline.at_most(LOOK));
+                }
                 return Ok(());
             }
         }

@@ -12,6 +12,7 @@ pub(crate) fn kind(error: &FtpError) -> Option<Kind> {
         FtpError::Deadline { .. } => Some(Kind::DeadlinePassed),
         FtpError::Misbehaved(_) | FtpError::Listing(_) => Some(Kind::Garbled),
         FtpError::BadArgument(_) => Some(Kind::BadName),
+        FtpError::Untrusted(_) => Some(Kind::LoginFailed),
         FtpError::Refused { reply, .. } => refusal(reply),
     }
 }

@@ -143,7 +143,7 @@ impl Pool {
         if !state.queue.is_empty() {
             return None;
         }
-        let session = state.idle.pop()?.session;
+        let mut session = state.idle.pop()?.session;
         drop(state);
         // One that is dead is closed with the lease.
         let ready = session.is_ready();
@@ -291,7 +291,7 @@ impl Shared {
         deadline: Deadline,
     ) -> Option<(Session, bool)> {
         let is_data = usize::from(lane == Lane::Data);
-        while let Some(idle) = state.idle.pop() {
+        while let Some(mut idle) = state.idle.pop() {
             if idle.session.is_ready() {
                 state.data += is_data;
                 return Some((idle.session, false));
@@ -361,7 +361,7 @@ impl Shared {
                 }
                 state.full = Some((now, error));
             }
-            LoginError::Denied(_) => {
+            LoginError::Denied(_) | LoginError::Insecure(_) => {
                 log::error!("{error}");
                 state.breaker.denied(now, error);
             }
@@ -445,7 +445,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(session) = self.session.take() else { return };
+        let Some(mut session) = self.session.take() else { return };
         let ready = session.is_ready();
         let mut state = self.pool.0.state.lock();
         if self.lane == Lane::Data {

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::server::{Kind, Options};
-use super::{UID, USER, servers_dir};
+use super::server::{Kind, Options, Tls};
+use super::{UID, USER, pki, servers_dir};
 
 /// crypt(3) of [`super::PASSWORD`].
 const HASH: &str =
@@ -31,6 +31,13 @@ pub(crate) fn prepare(
     let installed = installed.to_str().unwrap();
     let (ip, port, idle) = (address.ip(), address.port(), options.idle.as_secs());
     let most = options.max_clients.unwrap_or(200);
+    let secured = options.tls != Tls::Off && kind != Kind::Pyftpdlib;
+    if secured {
+        let flaw = if options.tls == Tls::SelfSigned { pki::Flaw::SelfSigned } else { pki::Flaw::None };
+        let pki::Identity { certificate, key, .. } = pki::identity(&[&ip.to_string()], flaw);
+        write("tls.pem", format!("{key}{certificate}"));
+        fs::set_permissions(run.join("tls.pem"), private()).unwrap();
+    }
     match kind {
         Kind::Vsftpd => {
             write("passwd", passwd(root, "x"));
@@ -44,7 +51,8 @@ pub(crate) fn prepare(
                 IpAddr::V4(ip) => format!("listen=YES\nlisten_address={ip}"),
                 IpAddr::V6(ip) => format!("listen_ipv6=YES\nlisten_address6={ip}"),
             };
-            write("conf", vsftpd(&listen, port, root, most, idle));
+            let tls = if secured { vsftpd_tls(run_dir, options.tls) } else { String::new() };
+            write("conf", vsftpd(&listen, port, root, most, idle) + &tls);
             fs::create_dir_all(run.join("empty")).unwrap();
             // vsftpd chroots its unprivileged half into a directory that is named in its configuration.
             format!(
@@ -65,7 +73,8 @@ pub(crate) fn prepare(
                 ),
             );
             fs::set_permissions(run.join("users"), private()).unwrap();
-            write("conf", proftpd(ip, port, root, most, idle, run_dir, installed));
+            let tls = if secured { proftpd_tls(run_dir, options.tls) } else { String::new() };
+            write("conf", proftpd(ip, port, root, most, idle, run_dir, installed) + &tls);
             format!(
                 "{} && {installed}/root/usr/sbin/proftpd -n -c {run_dir}/conf",
                 bind(run_dir, &[("passwd", "/etc/passwd"), ("group", "/etc/group")])
@@ -77,10 +86,11 @@ pub(crate) fn prepare(
             write("users", format!("{USER}:{HASH}:{UID}:{UID}::{root}/./::::::::::::\n"));
             let family = if ip.is_ipv6() { "-6" } else { "-4" };
             let minutes = idle.div_ceil(60);
+            let tls = if secured { format!("-Y 3 -2 {run_dir}/tls.pem") } else { String::new() };
             format!(
                 "{} && {installed}/root/usr/bin/pure-pw mkdb {run_dir}/users.pdb -f {run_dir}/users && \
                  {installed}/root/usr/sbin/pure-ftpd {family} -S {ip},{port} -A -H -z -c {most} -C {most} \
-                 -l puredb:{run_dir}/users.pdb -u 1 -L 200000:64 -I {minutes}",
+                 -l puredb:{run_dir}/users.pdb -u 1 -L 200000:64 -I {minutes} {tls}",
                 bind(run_dir, &[("passwd", "/etc/passwd")])
             )
         }
@@ -138,6 +148,25 @@ fn proftpd(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, run: &str, i
 /// Port and directories need root, the rest of the server's life does not. Python's files may need it too, so what
 /// MFMT imports when it is first used (`_strptime`) is imported before.
 ///
+/// vsftpd 3.0.3 takes no data connection in clear text, nor one that begins a session of its own.
+fn vsftpd_tls(run: &str, tls: Tls) -> String {
+    let implicit = if tls == Tls::Implicit { "YES" } else { "NO" };
+    format!(
+        "ssl_enable=YES\nallow_anon_ssl=YES\nforce_local_data_ssl=YES\nforce_local_logins_ssl=YES\n\
+         force_anon_data_ssl=YES\nforce_anon_logins_ssl=YES\nrequire_ssl_reuse=YES\nssl_ciphers=HIGH\n\
+         rsa_cert_file={run}/tls.pem\nrsa_private_key_file={run}/tls.pem\nimplicit_ssl={implicit}\n"
+    )
+}
+
+/// ProFTPD 1.3.8 demands the same unless it is told not to.
+fn proftpd_tls(run: &str, tls: Tls) -> String {
+    let implicit = if tls == Tls::Implicit { "TLSOptions UseImplicitSSL\n" } else { "" };
+    format!(
+        "LoadModule mod_tls.c\nTLSEngine on\nTLSRequired on\nTLSProtocol TLSv1.2 TLSv1.3\nTLSLog {run}/tls.log\n\
+         TLSECCertificateFile {run}/tls.pem\nTLSECCertificateKeyFile {run}/tls.pem\n{implicit}"
+    )
+}
+
 /// A thread for each session: with one event loop for all, pyftpdlib 2.2.0 on Python 3.11 at times never answers EPRT
 /// when several sessions use active mode at once, although the data connection stands (seen with a bare client, 3 of
 /// 4 sessions within 150 transfers; with threads none).

@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod content;
 pub(crate) mod material;
 pub(crate) mod mount;
+pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod scenario;
 pub(crate) mod server;
@@ -26,6 +27,14 @@ pub(crate) const UID: u32 = 60990;
 /// The tests' user on every server, and its password.
 pub(crate) const USER: &str = "tester";
 pub(crate) const PASSWORD: &str = "correct-horse";
+
+/// The version of TLS that `FTPFS_TEST_TLS` asks for, `1.2` or `1.3`: all tests with real servers, but for pyftpdlib,
+/// then run over it.
+pub(crate) fn tls_version() -> Option<String> {
+    let version = std::env::var("FTPFS_TEST_TLS").ok().filter(|version| !version.is_empty())?;
+    assert!(["1.2", "1.3"].contains(&version.as_str()), "FTPFS_TEST_TLS is 1.2 or 1.3");
+    Some(version)
+}
 
 /// A fresh directory below [`STATE`], removed when dropped.
 pub(crate) fn fresh_dir(prefix: &str) -> tempfile::TempDir {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::bounded::{eventually, output};
 use super::trace::{self, Line};
-use super::{fresh_dir, process};
+use super::{fresh_dir, pki, process, tls_version};
 
 /// Nothing of the user's own settings: no netrc, no log filter.
 const ENVIRONMENT: [(&str, &str); 3] = [("HOME", "/nonexistent"), ("RUST_LOG", ""), ("LC_ALL", "C")];
@@ -37,6 +37,14 @@ impl Mount {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_ftpfs")]).envs(ENVIRONMENT);
         command.args(["-f", url]).arg(&dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let is_secured = url.starts_with("ftpes://") || url.starts_with("ftps://");
+        let is_told = |name: &str| options.iter().any(|option| option.starts_with(name));
+        if is_secured && !is_told("cacert=") && !is_told("tls_pin=") {
+            let version = tls_version().filter(|_| !is_told("tls_version="));
+            options.push(format!("cacert={}", pki::authority().display()));
+            options.extend(version.map(|version| format!("tls_version={version}")));
+        }
         if !options.is_empty() {
             command.args(["-o", &options.join(",")]);
         }

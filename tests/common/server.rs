@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ftpfs::ftp::config::{TlsClient, TlsConfig, TlsMode, TlsSettings};
 use tempfile::TempDir;
 
 use super::bounded::eventually;
@@ -38,11 +39,27 @@ pub(crate) struct Options {
     pub(crate) ipv6: bool,
     /// When the server closes an idle connection; pure-ftpd counts in minutes.
     pub(crate) idle: Duration,
+    /// Clear text is refused, and vsftpd and ProFTPD demand that data connections resume the session.
+    pub(crate) tls: Tls,
+}
+
+/// How a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tls {
+    Off,
+    /// By AUTH TLS.
+    Explicit,
+    /// From the first byte; vsftpd and ProFTPD only.
+    Implicit,
+    /// By AUTH TLS, with a certificate that nobody vouches for.
+    SelfSigned,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { max_clients: None, ipv6: false, idle: Duration::from_secs(600) }
+        // `FTPFS_TEST_TLS=1.2` and `1.3` run any test over TLS.
+        let tls = if super::tls_version().is_some() { Tls::Explicit } else { Tls::Off };
+        Options { max_clients: None, ipv6: false, idle: Duration::from_secs(600), tls }
     }
 }
 
@@ -52,6 +69,7 @@ pub(crate) struct Server {
     kind: Kind,
     address: SocketAddr,
     script: String,
+    tls: Tls,
     run: TempDir,
     child: Option<Child>,
 }
@@ -63,7 +81,9 @@ impl Server {
         let address = free_address(options.ipv6);
         let log = run.path().join("log");
         let script = config::prepare(kind, root, address, options, log.to_str().unwrap(), run.path());
-        let mut server = Server { kind, address, script, run, child: None };
+        // pyftpdlib needs another library for it, and has no demands of its own.
+        let tls = if kind == Kind::Pyftpdlib { Tls::Off } else { options.tls };
+        let mut server = Server { kind, address, script, tls, run, child: None };
         server.restart();
         server
     }
@@ -72,11 +92,28 @@ impl Server {
         self.address
     }
 
+    /// How the library speaks to it.
+    pub(crate) fn tls_config(&self) -> Option<TlsConfig> {
+        let mode = match self.tls {
+            Tls::Off => return None,
+            Tls::Explicit | Tls::SelfSigned => TlsMode::Explicit,
+            Tls::Implicit => TlsMode::Implicit,
+        };
+        let settings = TlsSettings { authorities: Some(super::pki::authority()), ..TlsSettings::default() };
+        let client = TlsClient::new(&settings).unwrap();
+        Some(TlsConfig { mode, clear_data: false, clear_control: false, client })
+    }
+
     /// The URL of `path` (which begins with `/`), with the user's password in it.
     pub(crate) fn url(&self, user: User, path: &str) -> String {
+        let scheme = match self.tls {
+            Tls::Off => "ftp",
+            Tls::Explicit | Tls::SelfSigned => "ftpes",
+            Tls::Implicit => "ftps",
+        };
         match user {
-            User::Tester => format!("ftp://{USER}:{PASSWORD}@{}{path}", self.address),
-            User::Anonymous => format!("ftp://{}{path}", self.address),
+            User::Tester => format!("{scheme}://{USER}:{PASSWORD}@{}{path}", self.address),
+            User::Anonymous => format!("{scheme}://{}{path}", self.address),
         }
     }
 

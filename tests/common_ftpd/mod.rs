@@ -4,6 +4,7 @@
 //! ```text
 //! Server (accept loop, counters, transcript) -> Connection (one thread each, commands) -> data connections
 //!                                                  change: what alters the tree       -> upload: STOR, APPE
+//! Front (TLS) -> Server
 //! ```
 
 mod change;
@@ -11,6 +12,7 @@ mod connection;
 mod contents;
 mod data;
 mod quirks;
+mod secured;
 mod server;
 mod tree;
 mod upload;
@@ -19,6 +21,7 @@ mod writing;
 pub(crate) use quirks::{
     ControlCut, DataCut, DataCutEnd, Late, ListForm, Opening, Passive, Quirks, Refusal, Rest, Said, Then,
 };
+pub(crate) use secured::{Front, Manners};
 pub(crate) use server::Server;
 pub(crate) use tree::{Tree, pattern};
 pub(crate) use writing::{

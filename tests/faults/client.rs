@@ -1,5 +1,6 @@
 //! The library as the tests use it, with short bounds and a watchdog.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -59,6 +60,7 @@ pub(crate) struct Options {
     pub(crate) operation: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) data: ftpfs::ftp::config::DataConfig,
+    pub(crate) tls: Option<ftpfs::ftp::config::TlsConfig>,
 }
 
 impl Default for Options {
@@ -75,6 +77,7 @@ impl Default for Options {
                 stall: Duration::from_secs(1),
             },
             data: Default::default(),
+            tls: None,
         }
     }
 }
@@ -89,7 +92,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(server: &Server, options: Options) -> Result<Client, Error> {
-        let address = server.address();
+        Client::connect_to(server.address(), options)
+    }
+
+    pub(crate) fn connect_to(address: SocketAddr, options: Options) -> Result<Client, Error> {
         let config = SessionConfig {
             host: address.ip().to_string(),
             port: address.port(),
@@ -101,6 +107,7 @@ impl Client {
                 account: options.account.map(Secret::new),
             },
             data: options.data,
+            tls: options.tls,
             timeouts: options.timeouts,
         };
         let deadline = Deadline::after(options.operation);

@@ -43,6 +43,8 @@ mod renames;
 #[cfg(test)]
 mod replacing;
 #[cfg(test)]
+mod secured;
+#[cfg(test)]
 mod server_itself;
 #[cfg(test)]
 mod sharing;

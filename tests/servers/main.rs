@@ -49,6 +49,7 @@ mod random;
 mod refusals;
 mod replaced;
 mod scale;
+mod secured;
 mod stopped;
 mod tools;
 mod uploads;

@@ -4,7 +4,7 @@ use log::LevelFilter;
 
 use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text};
 use super::{Netrc, Options};
-use crate::ftp::config::{Mode, PasvAddress};
+use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsVersions};
 use crate::secret::Secret;
 use crate::vfs::LinkPolicy;
 
@@ -181,6 +181,109 @@ pub(super) const TABLE: &[Spec] = &[
         set: |o, v| {
             choice(v, &[("peer", PasvAddress::Peer), ("reply", PasvAddress::Reply)])
                 .map(|address| o.pasv_address = address)
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "tls",
+        takes: Value("auto|explicit|implicit|off"),
+        help: "encrypt: if the server can, by AUTH TLS (as ftpes://), from the start (as ftps://), or not at all",
+        set: |o, v| {
+            let modes = [
+                ("auto", TlsMode::Auto),
+                ("explicit", TlsMode::Explicit),
+                ("implicit", TlsMode::Implicit),
+                ("off", TlsMode::Off),
+            ];
+            choice(v, &modes).map(|mode| o.tls = Some(mode))
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "cacert",
+        takes: Value("FILE"),
+        help: "PEM file with the authorities, or the server's own certificate, to trust [default: the system's]",
+        set: |o, v| path(v).map(|path| o.tls_settings.authorities = Some(path)),
+        ..PLAIN
+    },
+    Spec {
+        name: "tls_pin",
+        takes: Value("sha256:HEX"),
+        help: "trust exactly the certificate with this fingerprint; may be given again for another",
+        set: |o, v| {
+            let text = text(v)?;
+            text.parse().map(|pin| o.tls_settings.pins.push(pin)).map_err(str::to_owned)
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "cert",
+        takes: Value("FILE"),
+        help: "PEM file with the client's certificate",
+        set: |o, v| path(v).map(|path| o.tls_settings.certificate = Some(path)),
+        ..PLAIN
+    },
+    Spec {
+        name: "key",
+        takes: Value("FILE"),
+        help: "PEM file with its key, not encrypted [default: in the file of cert=]",
+        set: |o, v| path(v).map(|path| o.tls_settings.key = Some(path)),
+        ..PLAIN
+    },
+    Spec {
+        name: "tls_version",
+        takes: Value("any|1.2|1.3"),
+        default: Some("any"),
+        help: "versions of TLS to offer",
+        set: |o, v| {
+            let versions =
+                [("any", TlsVersions::Both), ("1.2", TlsVersions::Only12), ("1.3", TlsVersions::Only13)];
+            choice(v, &versions).map(|versions| o.tls_settings.versions = versions)
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "no_verify_hostname",
+        help: "take a valid certificate of any other host; last resort, tls_pin= is better",
+        set: |o, _| {
+            o.tls_settings.any_hostname = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "no_verify_peer",
+        help: "take any certificate at all; last resort, tls_pin= is better",
+        set: |o, _| {
+            o.tls_settings.any_peer = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "prot",
+        takes: Value("private|clear"),
+        default: Some("private"),
+        help: "encrypt files and listings too, or only the commands",
+        set: |o, v| choice(v, &[("private", false), ("clear", true)]).map(|clear| o.clear_data = clear),
+        ..PLAIN
+    },
+    Spec {
+        name: "ssl_control",
+        help: "encrypt only the commands, as curlftpfs words it",
+        set: |o, _| {
+            o.tls = o.tls.or(Some(TlsMode::Explicit));
+            o.clear_data = true;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "ccc",
+        help: "go on in clear text after the login (CCC), for firewalls that must read commands",
+        set: |o, _| {
+            o.clear_control = true;
+            Ok(())
         },
         ..PLAIN
     },

@@ -86,6 +86,7 @@ const IGNORED: &[&str] = &[
     "disable_epsv",
     "disable_eprt",
     "tcp_nodelay",
+    "tlsv1",
     "utf8",
 ];
 
@@ -111,6 +112,8 @@ const IGNORED_WITH_VALUE: &[&str] = &[
 const TRANSLATED: &[(&str, &str)] = &[
     ("skip_pasv_ip", "pasv_address=peer"),
     ("nomulticonn", "connections=1"),
+    ("ssl", "tls=explicit"),
+    ("ssl_try", "tls=auto"),
     ("transform_symlinks", "links=contain"),
 ];
 
@@ -139,20 +142,11 @@ const UNSUPPORTED: &[&str] = &[
     "move",
     "loop",
     // curlftpfs
-    "ssl",
-    "ssl_control",
-    "ssl_try",
-    "no_verify_hostname",
-    "no_verify_peer",
-    "cert",
     "cert_type",
-    "key",
     "key_type",
     "engine",
-    "cacert",
     "capath",
     "ciphers",
-    "tlsv1",
     "sslv3",
     "krb4",
     "proxy",

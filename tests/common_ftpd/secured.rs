@@ -1,0 +1,387 @@
+//! TLS in front of the server: takes secured connections and speaks clear text to the server behind it, so that
+//! everything which that one does wrong can be done over TLS, too. Passive mode only.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use crate::common::pki::Identity;
+
+/// How long one side is listened to before the other gets its turn.
+const TURN: Duration = Duration::from_millis(2);
+/// How long a data connection is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How it behaves; changes take effect with the next connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Manners {
+    pub(crate) identity: Identity,
+    /// TLS begins with the first byte.
+    pub(crate) implicit: bool,
+    /// AUTH TLS is taken.
+    pub(crate) offered: bool,
+    /// The client must have a certificate of this authority, in PEM.
+    pub(crate) clients_of: Option<String>,
+    /// A data connection that begins a session of its own is refused with 522.
+    pub(crate) demands_resumption: bool,
+    /// Data connections end after so many bytes, TLS records and all, and the server behind says that all is well.
+    pub(crate) cut: Option<usize>,
+    /// Sent in clear text right behind the answer to AUTH.
+    pub(crate) injected: Option<&'static str>,
+    /// 1xx is held back until the data connection has shaken hands.
+    pub(crate) handshakes_first: bool,
+    /// Versions of TLS, all by default.
+    pub(crate) versions: Vec<&'static rustls::SupportedProtocolVersion>,
+}
+
+impl Manners {
+    pub(crate) fn new(identity: Identity) -> Manners {
+        Manners {
+            identity,
+            implicit: false,
+            offered: true,
+            clients_of: None,
+            demands_resumption: false,
+            cut: None,
+            injected: None,
+            handshakes_first: false,
+            versions: rustls::ALL_VERSIONS.to_vec(),
+        }
+    }
+}
+
+/// A listener in front of a server. Its threads end with the connections.
+pub(crate) struct Front {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    behind: SocketAddr,
+    manners: Mutex<Manners>,
+    resumed: AtomicUsize,
+    new: AtomicUsize,
+    refused: AtomicUsize,
+    /// Commands that came in clear text.
+    clear: Mutex<Vec<String>>,
+}
+
+impl Front {
+    pub(crate) fn start(behind: SocketAddr, manners: Manners) -> Front {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            behind,
+            manners: Mutex::new(manners),
+            resumed: AtomicUsize::new(0),
+            new: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            clear: Mutex::default(),
+        });
+        let for_connections = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let shared = for_connections.clone();
+                std::thread::spawn(move || drop(Control::serve(&shared, stream)));
+            }
+        });
+        Front { address, shared }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Manners)) {
+        change(&mut self.shared.manners.lock());
+    }
+
+    /// Data connections that resumed a session, that began one, and that were refused for that.
+    pub(crate) fn data_connections(&self) -> (usize, usize, usize) {
+        let of = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+        (of(&self.shared.resumed), of(&self.shared.new), of(&self.shared.refused))
+    }
+
+    /// What came in clear text.
+    pub(crate) fn clear(&self) -> Vec<String> {
+        self.shared.clear.lock().clone()
+    }
+}
+
+fn config(manners: &Manners) -> Arc<ServerConfig> {
+    // For the verifier of clients; whoever comes second finds it set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = vec![CertificateDer::from_pem_slice(manners.identity.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(manners.identity.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&manners.versions);
+    let config = config.unwrap();
+    let config = match &manners.clients_of {
+        None => config.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+            config.with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
+        }
+    };
+    Arc::new(config.with_single_cert(chain, key).unwrap())
+}
+
+/// A connection of either kind, from the client.
+enum Wire {
+    Clear(TcpStream),
+    Secured(Box<StreamOwned<ServerConnection, Limited>>),
+}
+
+impl Wire {
+    fn secure(socket: TcpStream, config: Arc<ServerConfig>, cut: Option<usize>) -> io::Result<Wire> {
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = StreamOwned::new(
+            ServerConnection::new(config).map_err(io::Error::other)?,
+            Limited { socket, left: cut },
+        );
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        stream.sock.socket.set_read_timeout(Some(TURN))?;
+        Ok(Wire::Secured(Box::new(stream)))
+    }
+
+    fn has_resumed(&self) -> bool {
+        match self {
+            Wire::Clear(_) => false,
+            Wire::Secured(stream) => stream.conn.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Clear(socket) => socket.read(buffer),
+            Wire::Secured(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Wire::Clear(socket) => socket.write_all(bytes),
+            Wire::Secured(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
+    }
+
+    /// Says goodbye and closes.
+    fn end(mut self) {
+        if let Wire::Secured(stream) = &mut self {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+            let _ = stream.sock.socket.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+/// A socket that breaks after a number of bytes sent.
+struct Limited {
+    socket: TcpStream,
+    left: Option<usize>,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(left) = &mut self.left else { return self.socket.write(bytes) };
+        let sent = self.socket.write(&bytes[..bytes.len().min(*left)])?;
+        *left -= sent;
+        if *left == 0 {
+            self.socket.shutdown(Shutdown::Write)?;
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        Ok(sent)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// One control connection.
+struct Control<'a> {
+    shared: &'a Arc<Shared>,
+    /// All of its data connections may resume its session.
+    config: Arc<ServerConfig>,
+    manners: Manners,
+    client: Wire,
+    server: TcpStream,
+    private: bool,
+    /// The data connection that is being made.
+    data: Option<std::thread::JoinHandle<bool>>,
+}
+
+impl Control<'_> {
+    fn serve(shared: &Arc<Shared>, stream: TcpStream) -> io::Result<()> {
+        let manners = shared.manners.lock().clone();
+        let config = config(&manners);
+        stream.set_read_timeout(Some(TURN))?;
+        let server = TcpStream::connect(shared.behind)?;
+        server.set_read_timeout(Some(TURN))?;
+        let client = match manners.implicit {
+            true => Wire::secure(stream, config.clone(), None)?,
+            false => Wire::Clear(stream),
+        };
+        let mut control = Control { shared, config, manners, client, server, private: false, data: None };
+        control.relay()
+    }
+
+    fn relay(&mut self) -> io::Result<()> {
+        let (mut commands, mut replies) = (Vec::new(), Vec::new());
+        let mut buffer = [0; 4096];
+        loop {
+            match self.client.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => commands.extend_from_slice(&buffer[..n]),
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error),
+            }
+            while let Some(line) = take_line(&mut commands) {
+                self.command(&line)?;
+            }
+            match self.server.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => replies.extend_from_slice(&buffer[..n]),
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error),
+            }
+            while let Some(line) = take_line(&mut replies) {
+                self.reply(&line)?;
+            }
+        }
+    }
+
+    fn command(&mut self, line: &str) -> io::Result<()> {
+        let words: Vec<&str> = line.trim_end().split(' ').collect();
+        let is_clear = matches!(self.client, Wire::Clear(_));
+        if is_clear {
+            self.shared.clear.lock().push(line.trim_end().to_owned());
+        }
+        match words[..] {
+            ["AUTH", "TLS"] if is_clear && self.manners.offered => {
+                let injected = self.manners.injected.unwrap_or_default();
+                self.client.write_all(format!("234 go ahead\r\n{injected}").as_bytes())?;
+                let Wire::Clear(socket) = &self.client else { return Err(ErrorKind::Other.into()) };
+                self.client = Wire::secure(socket.try_clone()?, self.config.clone(), None)?;
+                Ok(())
+            }
+            ["PBSZ", _] => self.client.write_all(b"200 PBSZ=0\r\n"),
+            ["PROT", level] => {
+                self.private = level == "P";
+                self.client.write_all(b"200 level set\r\n")
+            }
+            _ => self.server.write_all(line.as_bytes()),
+        }
+    }
+
+    fn reply(&mut self, line: &str) -> io::Result<()> {
+        if line.starts_with("229 ") {
+            let port = line.split('|').nth(3).and_then(|port| port.parse().ok()).unwrap_or(0);
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let ours = listener.local_addr()?.port();
+            let shared = self.shared.clone();
+            let (config, private) = (self.config.clone(), self.private);
+            let manners = self.shared.manners.lock().clone();
+            self.data = Some(std::thread::spawn(move || {
+                relay_data(&shared, &manners, &listener, port, private.then_some(config)).unwrap_or(true)
+            }));
+            return self.client.write_all(format!("229 Extended passive (|||{ours}|)\r\n").as_bytes());
+        }
+        // What the data connection came to is known before the final reply is passed on.
+        if line.starts_with("1") && self.manners.handshakes_first {
+            std::thread::sleep(Duration::from_millis(3000));
+        }
+        if (line.starts_with("226") || line.starts_with("426"))
+            && self.data.take().is_some_and(|data| !data.join().unwrap_or(true))
+        {
+            return self.client.write_all(b"522 the data connection must resume the session\r\n");
+        }
+        self.client.write_all(line.as_bytes())
+    }
+}
+
+/// One data connection; `false` where it is refused for want of a session.
+fn relay_data(
+    shared: &Shared,
+    manners: &Manners,
+    listener: &TcpListener,
+    port: u16,
+    config: Option<Arc<ServerConfig>>,
+) -> io::Result<bool> {
+    socket2::SockRef::from(listener).set_read_timeout(Some(PATIENCE))?;
+    let (client, _) = listener.accept()?;
+    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let mut client = match config {
+        Some(config) => Wire::secure(client, config, manners.cut)?,
+        None => Wire::Clear(client),
+    };
+    if let Wire::Secured(_) = client {
+        let resumed = client.has_resumed();
+        if !resumed && manners.demands_resumption {
+            shared.refused.fetch_add(1, Ordering::SeqCst);
+            return Ok(false);
+        }
+        let counter = if resumed { &shared.resumed } else { &shared.new };
+        counter.fetch_add(1, Ordering::SeqCst);
+    } else if let Wire::Clear(socket) = &client {
+        socket.set_read_timeout(Some(TURN))?;
+    }
+    server.set_read_timeout(Some(TURN))?;
+    let mut buffer = vec![0; 64 * 1024];
+    let mut from_client = true;
+    loop {
+        match server.read(&mut buffer) {
+            Ok(0) => {
+                client.end();
+                return Ok(true);
+            }
+            Ok(n) => client.write_all(&buffer[..n])?,
+            Err(error) if is_pause(&error) => {}
+            Err(error) => return Err(error),
+        }
+        if !from_client {
+            continue;
+        }
+        match client.read(&mut buffer) {
+            Ok(0) => {
+                server.shutdown(Shutdown::Write)?;
+                from_client = false;
+            }
+            Ok(n) => server.write_all(&buffer[..n])?,
+            Err(error) if is_pause(&error) => {}
+            Err(error) => {
+                // It ended without a word: to the server behind it is broken, too.
+                socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO))?;
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn take_line(bytes: &mut Vec<u8>) -> Option<String> {
+    let end = bytes.iter().position(|&byte| byte == b'\n')? + 1;
+    let line: Vec<u8> = bytes.drain(..end).collect();
+    Some(String::from_utf8_lossy(&line).into_owned())
+}
