@@ -67,6 +67,7 @@ mod house {
             ("fuser::", &["fuse", "mount"]),
             ("unsafe {", &["sys"]),
             ("socket2::", &["ftp"]),
+            ("encoding_rs::", &["vfs"]),
         ] {
             for (path, layer, text) in files() {
                 assert!(

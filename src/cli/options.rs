@@ -16,7 +16,7 @@ use log::LevelFilter;
 
 use crate::ftp::config::{Mode, PasvAddress};
 use crate::secret::Secret;
-use crate::vfs::LinkPolicy;
+use crate::vfs::{Charset, LinkPolicy};
 use table::{Spec, TABLE, Takes};
 use words::Meaning;
 
@@ -100,6 +100,8 @@ pub struct Options {
     pub xattr: bool,
     /// `links=`.
     pub links: LinkPolicy,
+    /// `charset=`.
+    pub charset: Charset,
     /// `log_level=`, `debug`.
     pub log_level: Option<LevelFilter>,
     /// `fsname=`.

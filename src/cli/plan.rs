@@ -13,9 +13,9 @@ use super::credentials::{self, CredentialsError, Environment, Given, Secret};
 use super::options::{OptionError, Options, Unknown};
 use super::url::{Url, UrlError};
 use crate::ftp::config::{DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts};
-use crate::mount::plan::{Access, Caches, MountPlan, StagingPlan};
+use crate::mount::plan::{Access, BasePath, Caches, MountPlan, StagingPlan};
 use crate::sys;
-use crate::vfs::Ownership;
+use crate::vfs::{Inexpressible, Ownership};
 
 /// A plan, and what to say about it once there is a log.
 #[derive(Clone, Debug)]
@@ -41,6 +41,11 @@ pub enum PlanError {
     /// Two things that exclude each other.
     #[error("{0} and {1} exclude each other; leave one out")]
     Conflict(&'static str, &'static str),
+    /// The path of the URL beside `charset=`.
+    #[error(
+        "the path in the URL cannot be written in the charset of charset=; write it in UTF-8, as the mount shows it"
+    )]
+    Charset(#[from] Inexpressible),
     /// `remount`.
     #[error("remount is not supported; unmount and mount again")]
     Remount,
@@ -73,6 +78,8 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
     let mountpoint = mountpoint(&args.dir)?;
     let login = login(args, &url, &mut options, environment)?;
     let shown = url.display();
+    let charset = options.charset;
+    let base = BasePath { bytes: charset.path_on_server(&url.path.bytes)?, ..url.path };
     let plan = MountPlan {
         session: SessionConfig {
             host: url.host,
@@ -81,6 +88,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
             bind: options.bind,
             login,
             data,
+            utf8: charset.allows_utf8(),
             timeouts: Timeouts {
                 connect: options.connect_timeout,
                 login: options.login_timeout,
@@ -102,6 +110,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
         default_permissions: options.default_permissions || access == Access::All,
         xattr: options.xattr,
         links: options.links,
+        charset,
         read_only: options.kernel_words.contains(&"ro"),
         kernel_words: options.kernel_words,
         fsname: options.fsname.unwrap_or(shown),
@@ -109,7 +118,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
         foreground: args.foreground,
         log_level: log_level(options.log_level, args.verbosity),
         fake: args.fake,
-        base: url.path,
+        base,
     };
     Ok(Decided { plan, notes: options.notes })
 }
@@ -327,6 +336,20 @@ mod tests {
         assert_eq!(plan.fsname, "ftp://h:2121/%2Fx");
         assert_eq!((plan.base.absolute, plan.session.family), (true, Family::V6));
         assert_eq!(plan.session.login.password.expose(), b"p");
+    }
+
+    #[test]
+    fn the_path_of_the_url_is_in_the_servers_charset() {
+        let of = |options: &str| plan("ftp://h/%D0%AA/a", options);
+        assert_eq!(of("charset=koi8-r").base.bytes, b"\xff/a");
+        assert_eq!(of("").base.bytes, "Ъ/a".as_bytes());
+        assert_eq!(of("charset=koi8-r").fsname, "ftp://h/%D0%AA/a");
+        assert!(of("charset=utf-8").session.utf8 && of("").session.utf8);
+        assert!(!of("charset=koi8-r").session.utf8);
+        for path in ["%FF", "%E9", "caf%C3%A9"] {
+            let error = decide_for(&format!("ftp://h/{path}"), "charset=koi8-r").unwrap_err();
+            assert!(error.to_string().contains("UTF-8"), "{error}");
+        }
     }
 
     #[test]

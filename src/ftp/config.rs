@@ -22,6 +22,9 @@ pub struct SessionConfig {
     pub login: Login,
     /// How data connections are made.
     pub data: DataConfig,
+    /// Whether a server that offers it is told to use UTF-8 (RFC 2640, OPTS UTF8 ON); not where its names are
+    /// known to be in another charset.
+    pub utf8: bool,
     /// The bounds of all waits.
     pub timeouts: Timeouts,
 }

@@ -15,6 +15,9 @@ use crate::ftp::transport;
 /// A name that no server has, asked for by the order probe.
 const ABSENT: &str = "/.ftpfs-order-probe";
 
+/// What CLNT tells of us.
+const CLIENT: &str = "ftpfs";
+
 /// A session that is logged in, with TYPE I set.
 #[derive(Debug)]
 pub struct Session {
@@ -158,7 +161,12 @@ impl Session {
             self.learn_home(&reply);
         }
         let mut commands = vec![Command::with("TYPE", "I")];
-        if features.has("UTF8") {
+        if self.config.utf8 && features.has("UTF8") {
+            // Some servers take OPTS UTF8 only from a client that has told its name.
+            if features.has("CLNT") {
+                commands.push(Command::with("CLNT", CLIENT));
+            }
+            // After the login: pyftpdlib 2.2.0 refuses it before. A refusal changes nothing.
             commands.push(Command::with("OPTS", "UTF8 ON"));
         }
         if let Some(facts) = features.mlst_facts_to_enable() {
@@ -252,7 +260,33 @@ fn quoted_path(text: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::ftp::scripted::Scripted;
+
+    /// What a session sends that may switch UTF-8 on, after its login.
+    fn utf8_commands(feat: &'static str, wanted: bool) -> Vec<String> {
+        let server = Scripted::start(&[]);
+        server.script.lock().reply = Some(("FEAT", feat));
+        let config = SessionConfig { utf8: wanted, ..server.config() };
+        let deadline = Deadline::after(Duration::from_secs(10));
+        drop(Session::open(Arc::new(config), Arc::default(), deadline).unwrap());
+        let seen = server.script.lock().seen.clone();
+        let login = seen.iter().position(|line| line.starts_with("USER")).unwrap();
+        let of_charset = |line: &&String| line.starts_with("CLNT") || line.starts_with("OPTS UTF8");
+        seen[login..].iter().filter(of_charset).cloned().collect()
+    }
+
+    #[test]
+    fn utf_8_is_switched_on_where_it_is_offered_and_wanted() {
+        let both = "211-Features:\r\n CLNT\r\n UTF8\r\n211 End";
+        assert_eq!(utf8_commands(both, true), ["CLNT ftpfs", "OPTS UTF8 ON"]);
+        assert_eq!(utf8_commands(both, false), [""; 0]);
+        assert_eq!(utf8_commands("211-Features:\r\n UTF8\r\n211 End", true), ["OPTS UTF8 ON"]);
+        assert_eq!(utf8_commands("211-Features:\r\n CLNT\r\n211 End", true), [""; 0]);
+        assert_eq!(utf8_commands("500 what?", true), [""; 0]);
+    }
 
     #[test]
     fn the_login_directory_is_read_from_its_quotes() {

@@ -101,6 +101,7 @@ impl Client {
                 account: options.account.map(Secret::new),
             },
             data: options.data,
+            utf8: true,
             timeouts: options.timeouts,
         };
         let deadline = Deadline::after(options.operation);

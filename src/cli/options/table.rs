@@ -6,7 +6,7 @@ use super::values::{address, bytes, choice, count, mask, member, owner, path, po
 use super::{Netrc, Options};
 use crate::ftp::config::{Mode, PasvAddress};
 use crate::secret::Secret;
-use crate::vfs::LinkPolicy;
+use crate::vfs::{Charset, LinkPolicy};
 
 /// What may follow the name of an option.
 #[derive(Debug)]
@@ -381,6 +381,27 @@ pub(super) const TABLE: &[Spec] = &[
             )
             .map(|links| o.links = links)
         },
+        ..PLAIN
+    },
+    Spec {
+        name: "charset",
+        aliases: &["codepage"],
+        takes: Value("NAME"),
+        help: "the charset of the server's names, such as koi8-r; without it, bytes stay as they are",
+        set: |o, v| match Charset::named(v) {
+            Ok(charset) => {
+                o.charset = charset;
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "iocharset",
+        takes: Value("utf8"),
+        help: "the charset of this machine, as curlftpfs words it",
+        set: |_, v| choice(v, &[("utf8", ()), ("utf-8", ()), ("UTF8", ()), ("UTF-8", ())]),
         ..PLAIN
     },
     Spec {

@@ -166,8 +166,6 @@ const UNSUPPORTED: &[&str] = &[
     "socks4",
     "socks5",
     "custom_list",
-    "codepage",
-    "iocharset",
     "cache",
 ];
 
