@@ -68,6 +68,7 @@ mod house {
             ("unsafe {", &["sys"]),
             ("socket2::", &["ftp"]),
             ("encoding_rs::", &["vfs"]),
+            ("httparse::", &["ftp"]),
         ] {
             for (path, layer, text) in files() {
                 assert!(

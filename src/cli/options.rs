@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::url;
 use crate::ftp::config::{Mode, PasvAddress};
+use crate::ftp::proxy::Proxy;
 use crate::secret::Secret;
 use crate::vfs::{Charset, LinkPolicy};
 use table::{Spec, TABLE, Takes};
@@ -50,6 +52,10 @@ pub struct Options {
     pub active_address: Option<IpAddr>,
     /// `bind=`.
     pub bind: Option<IpAddr>,
+    /// `proxy=`.
+    pub proxy: Option<Proxy>,
+    /// `ftp_proxy=`, host and port.
+    pub ftp_proxy: Option<(String, u16)>,
     /// `pasv_address=`.
     pub pasv_address: PasvAddress,
     /// `ipv4`.
@@ -295,6 +301,10 @@ pub fn secrets(list: &[u8]) -> Vec<Range<usize>> {
         let value = word.start + equals + 1;
         match spec.takes {
             Takes::Secret(_) => Some(value..word.end),
+            _ if spec.name == "proxy" => {
+                let password = url::password(&list[value..word.end])?;
+                Some(value + password.start..value + password.end)
+            }
             _ if spec.name == "user" => {
                 let colon = list[value..word.end].iter().position(|&byte| byte == b':')?;
                 Some(value + colon + 1..word.end)

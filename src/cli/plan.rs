@@ -11,7 +11,7 @@ use log::LevelFilter;
 use super::args::{Args, Verbosity};
 use super::credentials::{self, CredentialsError, Environment, Given, Secret};
 use super::options::{OptionError, Options, Unknown};
-use super::url::{Url, UrlError};
+use super::url::{DEFAULT_PORT, Url, UrlError};
 use crate::ftp::config::{DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts};
 use crate::mount::plan::{Access, BasePath, Caches, MountPlan, StagingPlan};
 use crate::sys;
@@ -78,12 +78,17 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
     let mountpoint = mountpoint(&args.dir)?;
     let login = login(args, &url, &mut options, environment)?;
     let shown = url.display();
+    let (host, port, login) = match options.ftp_proxy.take() {
+        Some((host, port)) => (host, port, Login { user: at_host(&login.user, &url), ..login }),
+        None => (url.host, url.port, login),
+    };
     let charset = options.charset;
     let base = BasePath { bytes: charset.path_on_server(&url.path.bytes)?, ..url.path };
     let plan = MountPlan {
         session: SessionConfig {
-            host: url.host,
-            port: url.port,
+            host,
+            port,
+            proxy: options.proxy.take(),
             family,
             bind: options.bind,
             login,
@@ -123,13 +128,35 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
     Ok(Decided { plan, notes: options.notes })
 }
 
+/// The login at an FTP proxy: it connects to what stands behind the last `@`.
+fn at_host(user: &[u8], url: &Url) -> Vec<u8> {
+    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+    let port = if url.port == DEFAULT_PORT { String::new() } else { format!(":{}", url.port) };
+    [user, format!("@{host}{port}").as_bytes()].concat()
+}
+
 fn family(url: &Url, options: &Options) -> Result<Family, PlanError> {
-    let host_is_ipv6 = url.host.contains(':');
-    let host_is_ipv4 = matches!(url.host.parse(), Ok(IpAddr::V4(_)));
+    if options.proxy.is_some() || options.ftp_proxy.is_some() {
+        // How the proxy gets to the server is its own affair.
+        let to_proxy = options.proxy.as_ref().map(|proxy| &proxy.host);
+        let host = to_proxy.or(options.ftp_proxy.as_ref().map(|(host, _)| host)).unwrap_or(&url.host);
+        return family_to(host, "an IPv6 address of the proxy", "an IPv4 address of the proxy", options);
+    }
+    family_to(&url.host, "an IPv6 address in the URL", "an IPv4 address in the URL", options)
+}
+
+fn family_to(
+    host: &str,
+    ipv6: &'static str,
+    ipv4: &'static str,
+    options: &Options,
+) -> Result<Family, PlanError> {
+    let host_is_ipv6 = host.contains(':');
+    let host_is_ipv4 = matches!(host.parse(), Ok(IpAddr::V4(_)));
     match (options.ipv4, options.ipv6) {
         (true, true) => return Err(PlanError::Conflict("ipv4", "ipv6")),
-        (true, _) if host_is_ipv6 => return Err(PlanError::Conflict("ipv4", "an IPv6 address in the URL")),
-        (_, true) if host_is_ipv4 => return Err(PlanError::Conflict("ipv6", "an IPv4 address in the URL")),
+        (true, _) if host_is_ipv6 => return Err(PlanError::Conflict("ipv4", ipv6)),
+        (_, true) if host_is_ipv4 => return Err(PlanError::Conflict("ipv6", ipv4)),
         _ => {}
     }
     let only_ipv4 = options.ipv4 || host_is_ipv4;
@@ -150,12 +177,16 @@ fn family(url: &Url, options: &Options) -> Result<Family, PlanError> {
 }
 
 fn data_channel(options: &Options) -> Result<DataConfig, PlanError> {
-    match options.mode {
-        Mode::Passive if options.port_range.is_some() => {
-            Err(PlanError::Conflict("mode=passive", "port_range"))
-        }
+    // A server cannot connect to us through a proxy.
+    let (proxied, mode) = match (&options.proxy, options.mode) {
+        (Some(_), Mode::Active) => return Err(PlanError::Conflict("proxy=", "mode=active")),
+        (Some(_), Mode::Auto | Mode::Passive) => ("proxy=", Mode::Passive),
+        (None, mode) => ("mode=passive", mode),
+    };
+    match mode {
+        Mode::Passive if options.port_range.is_some() => Err(PlanError::Conflict(proxied, "port_range")),
         Mode::Passive if options.active_address.is_some() => {
-            Err(PlanError::Conflict("mode=passive", "active_address"))
+            Err(PlanError::Conflict(proxied, "active_address"))
         }
         Mode::Active if options.pasv_address == PasvAddress::Reply => {
             Err(PlanError::Conflict("mode=active", "pasv_address=reply"))
@@ -304,6 +335,11 @@ mod tests {
             ("ftp://h/", "active_address=::1,mode=passive", ["mode=passive", "active_address"]),
             ("ftp://h/", "mode=active,pasv_address=reply", ["mode=active", "pasv_address"]),
             ("ftp://h/", "allow_other,allow_root", ["allow_other", "allow_root"]),
+            ("ftp://h/", "proxy=socks5://p:1,mode=active", ["proxy=", "mode=active"]),
+            ("ftp://h/", "proxy=socks5://p:1,ftp_port=-", ["proxy=", "mode=active"]),
+            ("ftp://h/", "proxy=http://p:1,port_range=1-2", ["proxy=", "port_range"]),
+            ("ftp://h/", "proxy=http://[::1]:1,ipv4", ["ipv4", "proxy"]),
+            ("ftp://h/", "ftp_proxy=10.0.0.1,ipv6", ["ipv6", "proxy"]),
             ("ftp://u@h/", "user=v,password=p", ["URL", "user="]),
             ("ftp://u:p@h/", "password=p", ["URL", "password="]),
             ("ftp://h/", "remount,ro", ["remount", "unmount"]),
@@ -336,6 +372,29 @@ mod tests {
         assert_eq!(plan.fsname, "ftp://h:2121/%2Fx");
         assert_eq!((plan.base.absolute, plan.session.family), (true, Family::V6));
         assert_eq!(plan.session.login.password.expose(), b"p");
+    }
+
+    #[test]
+    fn a_proxy_is_passive_and_has_its_own_address_family() {
+        let plan = plan("ftp://[::1]/", "proxy=socks5://u:p@10.0.0.1:1080");
+        assert_eq!((plan.session.data.mode, plan.session.family), (Mode::Passive, Family::V4));
+        assert_eq!((plan.session.host.as_str(), plan.session.port), ("::1", 21));
+        assert_eq!(plan.session.proxy.unwrap().to_string(), "socks5://10.0.0.1:1080");
+    }
+
+    #[test]
+    fn an_ftp_proxy_is_told_the_server_with_the_user() {
+        for (url, user) in [
+            ("ftp://me:p@far/x", "me@far"),
+            ("ftp://me:p@far:2121/", "me@far:2121"),
+            ("ftp://me%40home:p@[::1]/", "me@home@[::1]"),
+            ("ftp://far/", "anonymous@far"),
+        ] {
+            let plan = plan(url, "ftp_proxy=gate:2100");
+            assert_eq!((plan.session.host.as_str(), plan.session.port), ("gate", 2100));
+            assert_eq!(String::from_utf8(plan.session.login.user).unwrap(), user);
+            assert!(plan.fsname.starts_with("ftp://") && !plan.fsname.contains("gate"));
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Session {
         deadline: Deadline,
     ) -> Result<(Transfer<'_>, Vec<Reply>), Error> {
         let proven = self.profile.method();
-        let methods = Method::candidates(&self.config.data, self.control.peer().ip(), proven);
+        let methods = Method::candidates(&self.config.data, self.server_ip(), proven);
         let mut last = Error::Misbehaved("no way of making data connections is allowed");
         for (i, &method) in methods.iter().enumerate() {
             let more = i + 1 < methods.len();
@@ -115,20 +115,18 @@ impl Session {
             }
             (restart, _) => (together(restart.clone()), restart),
         };
-        let bind = self.config.bind;
-        let connecting = "connecting the data connection";
         // All servers measured take the transfer command before the data connection is made. A way that is
         // not proven yet is tried first, since a server that waits for a connection in vain is stuck.
         let early = match &pending {
             Pending::Passive(to) if !proven => {
-                Some(transport::dial(connecting, *to, bind, connect).map_err(Failure::Method)?)
+                Some(self.connect_data(*to, connect).map_err(Failure::Method)?)
             }
             _ => None,
         };
         self.control.send(&commands, deadline)?;
         let early = match (early, &pending) {
             (None, Pending::Passive(to)) => {
-                let made = transport::dial(connecting, *to, bind, connect);
+                let made = self.connect_data(*to, connect);
                 Some(made.inspect_err(|_| self.control.break_off())?)
             }
             (early, _) => early,
@@ -169,6 +167,20 @@ impl Session {
             return Err(error.into());
         }
         Ok((data, first, before))
+    }
+
+    /// Connects for data to where the server said.
+    fn connect_data(&self, to: SocketAddr, deadline: Deadline) -> Result<TcpStream, Error> {
+        let bind = self.config.bind;
+        let Some(proxy) = &self.config.proxy else {
+            return transport::dial("connecting the data connection", to, bind, deadline);
+        };
+        // The proxy finds the server by the name that it found it by before.
+        let host = match to.ip() {
+            ip if ip.is_unspecified() => self.config.host.clone(),
+            ip => ip.to_string(),
+        };
+        proxy.connect((&host, to.port()), self.config.family, bind, deadline)
     }
 
     /// Sends `plan.before` and the request for a data connection.
@@ -214,7 +226,7 @@ impl Session {
             Some(listener) => Pending::Active(listener),
             None => {
                 let believe = self.config.data.pasv_address;
-                let address = method.passive_address(&answer, self.control.peer().ip(), believe);
+                let address = method.passive_address(&answer, self.server_ip(), believe);
                 Pending::Passive(address.ok_or_else(|| {
                     // An answer to another command, or nonsense: nothing after it can be trusted.
                     self.control.break_off();

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::ftp::proxy::Proxy;
 pub use crate::ftp::transport::Family;
 use crate::secret::Secret;
 
@@ -14,7 +15,9 @@ pub struct SessionConfig {
     pub host: String,
     /// Control port, 21 by default (RFC 959 s.5.2).
     pub port: u16,
-    /// Which address family may be used.
+    /// The proxy that leads there.
+    pub proxy: Option<Proxy>,
+    /// Which address family may be used on our own way, to the server or the proxy.
     pub family: Family,
     /// Local address for control and data connections.
     pub bind: Option<IpAddr>,

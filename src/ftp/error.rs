@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ftp::list::ListError;
+use crate::ftp::proxy::ProxyError;
 use crate::ftp::reply::Reply;
 
 /// A failed exchange. Cheap to clone.
@@ -40,6 +41,14 @@ pub enum Error {
     /// The server sent what FTP does not allow, or more than we take.
     #[error("the server does not speak FTP as expected: {0}")]
     Misbehaved(&'static str),
+    /// The proxy gave no connection.
+    #[error("the proxy {proxy}: {error}")]
+    Proxy {
+        /// Which one, without user and password.
+        proxy: String,
+        /// Why.
+        error: ProxyError,
+    },
     /// Bytes that must not become part of a command.
     #[error("{0}")]
     BadArgument(&'static str),

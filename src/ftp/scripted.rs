@@ -67,6 +67,7 @@ impl Scripted {
         SessionConfig {
             host: self.address.ip().to_string(),
             port: self.address.port(),
+            proxy: None,
             family: Default::default(),
             bind: None,
             login: Login { user: b"u".to_vec(), password: Secret::new("p"), account: None },

@@ -1,5 +1,6 @@
 //! A logged-in session: from the address to the state in which files can be asked for.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::deadline::Deadline;
@@ -52,17 +53,11 @@ impl Session {
         deadline: Deadline,
     ) -> Result<Session, LoginError> {
         let connect = deadline.at_most(config.timeouts.connect);
-        let addresses = transport::resolve(&config.host, config.port, config.family)?;
-        let mut stream = None;
-        for (i, &address) in addresses.iter().enumerate() {
-            // An address that swallows packets must leave time for the next one.
-            let share = connect.left() / u32::try_from(addresses.len() - i).unwrap_or(1);
-            stream = Some(transport::dial("connecting", address, config.bind, connect.at_most(share)));
-            if matches!(stream, Some(Ok(_))) {
-                break;
-            }
-        }
-        let stream = stream.unwrap_or(Err(Error::Misbehaved("no address")))?;
+        let server = (config.host.as_str(), config.port);
+        let stream = match &config.proxy {
+            Some(proxy) => proxy.connect(server, config.family, config.bind, connect)?,
+            None => transport::connect("connecting", server, config.family, config.bind, connect)?,
+        };
         let deadline = deadline.at_most(config.timeouts.login);
         let number = profile.next_connection();
         let control = ControlConnection::new(stream, number, config.timeouts.reply)?;
@@ -86,6 +81,14 @@ impl Session {
     /// Says goodbye without waiting.
     pub fn quit(self) {
         self.control.quit();
+    }
+
+    /// The server's address; unspecified (0.0.0.0) where only the proxy knows it.
+    pub(crate) fn server_ip(&self) -> IpAddr {
+        match &self.config.proxy {
+            Some(_) => self.config.host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            None => self.control.peer().ip(),
+        }
     }
 
     fn greet(&mut self, deadline: Deadline) -> Result<(), LoginError> {

@@ -93,6 +93,7 @@ impl Client {
         let config = SessionConfig {
             host: address.ip().to_string(),
             port: address.port(),
+            proxy: None,
             family: Default::default(),
             bind: None,
             login: Login {

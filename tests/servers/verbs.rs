@@ -61,6 +61,7 @@ impl Bench {
         let config = SessionConfig {
             host: server.address().ip().to_string(),
             port: server.address().port(),
+            proxy: None,
             family: Default::default(),
             bind: None,
             login: Login { user: USER.into(), password: Secret::new(PASSWORD), account: None },

@@ -4,6 +4,7 @@ use log::LevelFilter;
 
 use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text};
 use super::{Netrc, Options};
+use crate::cli::proxy::{ftp_proxy, proxy};
 use crate::ftp::config::{Mode, PasvAddress};
 use crate::secret::Secret;
 use crate::vfs::{Charset, LinkPolicy};
@@ -171,6 +172,20 @@ pub(super) const TABLE: &[Spec] = &[
         takes: Value("ADDRESS"),
         help: "connect from this local address",
         set: |o, v| address(v).map(|address| o.bind = Some(address)),
+        ..PLAIN
+    },
+    Spec {
+        name: "proxy",
+        takes: Value("URL"),
+        help: "connect through socks5://[user[:password]@]host:port, or http://... (CONNECT)",
+        set: |o, v| proxy(v).map(|proxy| o.proxy = Some(proxy)),
+        ..PLAIN
+    },
+    Spec {
+        name: "ftp_proxy",
+        takes: Value("HOST[:PORT]"),
+        help: "log in at this FTP proxy as user@host",
+        set: |o, v| ftp_proxy(v).map(|proxy| o.ftp_proxy = Some(proxy)),
         ..PLAIN
     },
     Spec {

@@ -134,6 +134,8 @@ fn bad_options_are_named_with_a_remedy() {
         ("active_address=host", &["numeric"]),
         ("credentials=~/x", &["credentials", "whole path"]),
         ("fsname=", &["fsname"]),
+        ("proxy=h:1080", &["proxy", "socks5://"]),
+        ("ftp_proxy=u@h", &["ftp_proxy", "host:port"]),
         ("charset=klingon", &["charset", "koi8-r"]),
         ("charset=iso-2022-jp", &["charset", "ASCII"]),
         ("charset=utf-16", &["charset", "ASCII"]),
@@ -157,6 +159,8 @@ fn secrets_are_found_where_they_stand() {
         (r"ro,password=a\,b,nosuid", &[r"a\,b"][..]),
         ("pass=x,account=y", &["x", "y"]),
         ("user=me:secret,uid=0", &["secret"]),
+        ("fsname=ftp://x/y,proxy=socks5://u:p@q@h:1,ro", &["p@q"]),
+        ("proxy=http://h:3128,user=a@b", &[]),
         ("user=me,username=a:b,fsname=password", &[]),
         ("password", &[]),
     ] {

@@ -155,7 +155,6 @@ const UNSUPPORTED: &[&str] = &[
     "tlsv1",
     "sslv3",
     "krb4",
-    "proxy",
     "proxytunnel",
     "proxy_anyauth",
     "proxy_basic",
