@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod netrc;
 pub mod options;
 pub mod plan;
+mod proxy;
 pub mod url;
 
 use std::error::Error;

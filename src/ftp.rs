@@ -15,6 +15,7 @@ pub mod features;
 pub mod fetch;
 pub mod list;
 pub mod profile;
+pub mod proxy;
 pub mod query;
 pub mod reply;
 pub mod session;

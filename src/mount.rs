@@ -129,6 +129,7 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     let config = vfs::Config {
         ownership: plan.ownership,
         links: plan.links,
+        charset: plan.charset,
         attr_timeout: plan.caches.attributes,
         operation_timeout: plan.operation_timeout,
     };

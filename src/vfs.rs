@@ -6,6 +6,7 @@
 //! the caches' own; none is held while the server is asked.
 
 mod attr;
+mod charset;
 mod create;
 mod directory;
 mod draft;
@@ -32,6 +33,7 @@ use crate::read::Patience;
 use crate::remote::{Name, RemotePath};
 
 pub use attr::{Attr, Facts, Ownership};
+pub use charset::{Charset, CharsetError, Inexpressible};
 pub use directory::{DirItem, OpenedDir};
 pub use draft::Changes;
 pub use error::Error;
@@ -56,6 +58,8 @@ pub struct Config {
     pub ownership: Ownership,
     /// Symbolic links.
     pub links: LinkPolicy,
+    /// The charset of the server's names.
+    pub charset: Charset,
     /// Open trusts attributes younger than this and checks older ones.
     pub attr_timeout: Duration,
     /// The bound of what is done when nobody waits for it.
@@ -101,8 +105,9 @@ pub struct Space {
     pub name_max: u32,
 }
 
-/// 1 TiB in blocks of 4 KiB, names of 255 bytes.
-const SPACE: Space = Space { block_size: 4096, blocks: 1 << 28, name_max: 255 };
+/// 1 TiB in blocks of 4 KiB.
+const BLOCK_SIZE: u32 = 4096;
+const BLOCKS: u64 = 1 << 28;
 
 /// R_OK, W_OK and X_OK of access(2).
 const ACCESS_READ: i32 = 4;
@@ -145,20 +150,34 @@ impl FileSystem {
     /// # Errors
     /// [`Error::BadName`], [`Error::Stale`], and those of asking the server.
     pub fn lookup(&self, parent: u64, name: &[u8], patience: Patience) -> Result<Timed<Option<Attr>>, Error> {
-        let name = Name::new(name)?;
-        if let Some(found) = self.lookup_draft(parent, &name) {
+        match self.name(name) {
+            Ok(name) => self.lookup_name(parent, &name, patience),
+            // The server can have no such name.
+            Err(Error::Inexpressible(_)) => Ok(Timed { value: None, ttl: self.directories.timeout() }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What [`FileSystem::lookup`] does, by the server's name.
+    fn lookup_name(
+        &self,
+        parent: u64,
+        name: &Name,
+        patience: Patience,
+    ) -> Result<Timed<Option<Attr>>, Error> {
+        if let Some(found) = self.lookup_draft(parent, name) {
             return Ok(found);
         }
         let dir = self.table.lock().path(parent)?;
         let now = Instant::now();
-        let answer = self.ask(&dir, &name, patience, now)?;
+        let answer = self.ask(&dir, name, patience, now)?;
         if self.table.lock().path(parent)? != dir {
             // Renamed meanwhile: the answer speaks of another directory, or of none.
-            return self.lookup(parent, name.as_bytes(), patience);
+            return self.lookup_name(parent, name, patience);
         }
         match answer.entry {
             Some(entry) if self.is_shown(&entry) => {
-                let seen = self.observe(parent, &name, &entry, answer.learned, 1)?;
+                let seen = self.observe(parent, name, &entry, answer.learned, 1)?;
                 let Timed { value, ttl } = self.attr(&seen);
                 Ok(Timed { value: Some(value), ttl })
             }
@@ -236,12 +255,13 @@ impl FileSystem {
             (None, Patience::Until(deadline)) => self.directories.target(&dir, &name, deadline, now)?,
         };
         let target = target.ok_or(Error::NoTarget)?;
-        match self.config.links {
+        let target = match self.config.links {
             LinkPolicy::Contain | LinkPolicy::Hide => {
-                links::contained(&target, &dir, self.directories.base())
+                links::contained(&target, &dir, self.directories.base())?
             }
-            LinkPolicy::Raw => links::raw(&target),
-        }
+            LinkPolicy::Raw => target.to_vec(),
+        };
+        links::raw(&self.config.charset.shown_path(&target))
     }
 
     /// Whether `mask` (R_OK, W_OK, X_OK of access(2)) is allowed to anybody at all. Who may do what is the
@@ -263,12 +283,26 @@ impl FileSystem {
 
     /// The space of the file system, from memory.
     pub fn statfs(&self) -> Space {
-        SPACE
+        let name_max = u32::try_from(self.config.charset.longest_shown()).unwrap_or(u32::MAX);
+        Space { block_size: BLOCK_SIZE, blocks: BLOCKS, name_max }
     }
 
     /// The path of an inode on the server, as long as it has one. For messages.
     pub fn path(&self, ino: u64) -> Option<RemotePath> {
         self.table.lock().path(ino).ok()
+    }
+
+    /// The server's name for what programs call `name`.
+    fn name(&self, name: &[u8]) -> Result<Name, Error> {
+        Ok(Name::new(&self.config.charset.on_server(name)?)?)
+    }
+
+    /// The same for what must be there already: what the server cannot name it does not have.
+    fn name_of_old(&self, name: &[u8]) -> Result<Name, Error> {
+        self.name(name).map_err(|error| match error {
+            Error::Inexpressible(_) => Error::NotFound,
+            error => error,
+        })
     }
 
     /// What memory, or with patience the server, knows of `name` in `dir`.

@@ -67,6 +67,8 @@ mod house {
             ("fuser::", &["fuse", "mount"]),
             ("unsafe {", &["sys"]),
             ("socket2::", &["ftp"]),
+            ("encoding_rs::", &["vfs"]),
+            ("httparse::", &["ftp"]),
         ] {
             for (path, layer, text) in files() {
                 assert!(

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use super::options;
+use super::{options, url};
 
 /// A command line, taken apart but not judged.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -195,19 +195,7 @@ pub fn secrets(argument: &[u8]) -> Vec<Range<usize>> {
     };
     let in_list = options::secrets(&argument[list..]);
     let moved = in_list.into_iter().map(|range| range.start + list..range.end + list);
-    url_password(argument).into_iter().chain(moved).collect()
-}
-
-/// From the first colon after `://` to the last `@`: more than the URL's own rules say, so that a password
-/// with a stray slash is covered too.
-fn url_password(argument: &[u8]) -> Option<Range<usize>> {
-    let start = argument.windows(3).position(|window| window == b"://")? + 3;
-    let authority = &argument[start..];
-    let colon = authority.iter().position(|&byte| byte == b':')?;
-    let at = authority.iter().rposition(|&byte| byte == b'@')?;
-    // `ftp://host/a:b@c` has its colon behind a slash: a path.
-    let in_path = authority[..colon].contains(&b'/');
-    (!in_path && colon < at).then_some(start + colon + 1..start + at)
+    url::password(argument).into_iter().chain(moved).collect()
 }
 
 #[cfg(test)]

@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::url;
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsSettings};
+use crate::ftp::proxy::Proxy;
 use crate::secret::Secret;
-use crate::vfs::LinkPolicy;
+use crate::vfs::{Charset, LinkPolicy};
 use table::{Spec, TABLE, Takes};
 use words::Meaning;
 
@@ -50,6 +52,10 @@ pub struct Options {
     pub active_address: Option<IpAddr>,
     /// `bind=`.
     pub bind: Option<IpAddr>,
+    /// `proxy=`.
+    pub proxy: Option<Proxy>,
+    /// `ftp_proxy=`, host and port.
+    pub ftp_proxy: Option<(String, u16)>,
     /// `pasv_address=`.
     pub pasv_address: PasvAddress,
     /// `tls=`; `None`: as the URL says.
@@ -108,6 +114,8 @@ pub struct Options {
     pub xattr: bool,
     /// `links=`.
     pub links: LinkPolicy,
+    /// `charset=`.
+    pub charset: Charset,
     /// `log_level=`, `debug`.
     pub log_level: Option<LevelFilter>,
     /// `fsname=`.
@@ -301,6 +309,10 @@ pub fn secrets(list: &[u8]) -> Vec<Range<usize>> {
         let value = word.start + equals + 1;
         match spec.takes {
             Takes::Secret(_) => Some(value..word.end),
+            _ if spec.name == "proxy" => {
+                let password = url::password(&list[value..word.end])?;
+                Some(value + password.start..value + password.end)
+            }
             _ if spec.name == "user" => {
                 let colon = list[value..word.end].iter().position(|&byte| byte == b':')?;
                 Some(value + colon + 1..word.end)

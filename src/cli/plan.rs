@@ -11,14 +11,14 @@ use log::LevelFilter;
 use super::args::{Args, Verbosity};
 use super::credentials::{self, CredentialsError, Environment, Given, Secret};
 use super::options::{OptionError, Options, Unknown};
-use super::url::{Scheme, Url, UrlError};
+use super::url::{DEFAULT_PORT, Scheme, Url, UrlError};
 use crate::ftp::config::{
     DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts, TlsClient, TlsConfig, TlsMode,
     TlsSettings, TlsSetupError,
 };
-use crate::mount::plan::{Access, Caches, MountPlan, StagingPlan};
+use crate::mount::plan::{Access, BasePath, Caches, MountPlan, StagingPlan};
 use crate::sys;
-use crate::vfs::Ownership;
+use crate::vfs::{Inexpressible, Ownership};
 
 /// A plan, and what to say about it once there is a log.
 #[derive(Clone, Debug)]
@@ -47,6 +47,11 @@ pub enum PlanError {
     /// The files and settings for TLS.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
+    /// The path of the URL beside `charset=`.
+    #[error(
+        "the path in the URL cannot be written in the charset of charset=; write it in UTF-8, as the mount shows it"
+    )]
+    Charset(#[from] Inexpressible),
     /// `remount`.
     #[error("remount is not supported; unmount and mount again")]
     Remount,
@@ -80,15 +85,23 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
     let mountpoint = mountpoint(&args.dir)?;
     let login = login(args, &url, &mut options, environment)?;
     let shown = url.display();
+    let (host, port, login) = match options.ftp_proxy.take() {
+        Some((host, port)) => (host, port, Login { user: at_host(&login.user, &url), ..login }),
+        None => (url.host, url.port, login),
+    };
+    let charset = options.charset;
+    let base = BasePath { bytes: charset.path_on_server(&url.path.bytes)?, ..url.path };
     let plan = MountPlan {
         session: SessionConfig {
-            host: url.host,
-            port: url.port,
+            host,
+            port,
+            proxy: options.proxy.take(),
             family,
             bind: options.bind,
             login,
             data,
             tls,
+            utf8: charset.allows_utf8(),
             timeouts: Timeouts {
                 connect: options.connect_timeout,
                 login: options.login_timeout,
@@ -110,6 +123,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
         default_permissions: options.default_permissions || access == Access::All,
         xattr: options.xattr,
         links: options.links,
+        charset,
         read_only: options.kernel_words.contains(&"ro"),
         kernel_words: options.kernel_words,
         fsname: options.fsname.unwrap_or(shown),
@@ -117,18 +131,40 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
         foreground: args.foreground,
         log_level: log_level(options.log_level, args.verbosity),
         fake: args.fake,
-        base: url.path,
+        base,
     };
     Ok(Decided { plan, notes: options.notes })
 }
 
+/// The login at an FTP proxy: it connects to what stands behind the last `@`.
+fn at_host(user: &[u8], url: &Url) -> Vec<u8> {
+    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+    let port = if url.port == DEFAULT_PORT { String::new() } else { format!(":{}", url.port) };
+    [user, format!("@{host}{port}").as_bytes()].concat()
+}
+
 fn family(url: &Url, options: &Options) -> Result<Family, PlanError> {
-    let host_is_ipv6 = url.host.contains(':');
-    let host_is_ipv4 = matches!(url.host.parse(), Ok(IpAddr::V4(_)));
+    if options.proxy.is_some() || options.ftp_proxy.is_some() {
+        // How the proxy gets to the server is its own affair.
+        let to_proxy = options.proxy.as_ref().map(|proxy| &proxy.host);
+        let host = to_proxy.or(options.ftp_proxy.as_ref().map(|(host, _)| host)).unwrap_or(&url.host);
+        return family_to(host, "an IPv6 address of the proxy", "an IPv4 address of the proxy", options);
+    }
+    family_to(&url.host, "an IPv6 address in the URL", "an IPv4 address in the URL", options)
+}
+
+fn family_to(
+    host: &str,
+    ipv6: &'static str,
+    ipv4: &'static str,
+    options: &Options,
+) -> Result<Family, PlanError> {
+    let host_is_ipv6 = host.contains(':');
+    let host_is_ipv4 = matches!(host.parse(), Ok(IpAddr::V4(_)));
     match (options.ipv4, options.ipv6) {
         (true, true) => return Err(PlanError::Conflict("ipv4", "ipv6")),
-        (true, _) if host_is_ipv6 => return Err(PlanError::Conflict("ipv4", "an IPv6 address in the URL")),
-        (_, true) if host_is_ipv4 => return Err(PlanError::Conflict("ipv6", "an IPv4 address in the URL")),
+        (true, _) if host_is_ipv6 => return Err(PlanError::Conflict("ipv4", ipv6)),
+        (_, true) if host_is_ipv4 => return Err(PlanError::Conflict("ipv6", ipv4)),
         _ => {}
     }
     let only_ipv4 = options.ipv4 || host_is_ipv4;
@@ -149,12 +185,16 @@ fn family(url: &Url, options: &Options) -> Result<Family, PlanError> {
 }
 
 fn data_channel(options: &Options) -> Result<DataConfig, PlanError> {
-    match options.mode {
-        Mode::Passive if options.port_range.is_some() => {
-            Err(PlanError::Conflict("mode=passive", "port_range"))
-        }
+    // A server cannot connect to us through a proxy.
+    let (proxied, mode) = match (&options.proxy, options.mode) {
+        (Some(_), Mode::Active) => return Err(PlanError::Conflict("proxy=", "mode=active")),
+        (Some(_), Mode::Auto | Mode::Passive) => ("proxy=", Mode::Passive),
+        (None, mode) => ("mode=passive", mode),
+    };
+    match mode {
+        Mode::Passive if options.port_range.is_some() => Err(PlanError::Conflict(proxied, "port_range")),
         Mode::Passive if options.active_address.is_some() => {
-            Err(PlanError::Conflict("mode=passive", "active_address"))
+            Err(PlanError::Conflict(proxied, "active_address"))
         }
         Mode::Active if options.pasv_address == PasvAddress::Reply => {
             Err(PlanError::Conflict("mode=active", "pasv_address=reply"))
@@ -329,6 +369,11 @@ mod tests {
             ("ftp://h/", "active_address=::1,mode=passive", ["mode=passive", "active_address"]),
             ("ftp://h/", "mode=active,pasv_address=reply", ["mode=active", "pasv_address"]),
             ("ftp://h/", "allow_other,allow_root", ["allow_other", "allow_root"]),
+            ("ftp://h/", "proxy=socks5://p:1,mode=active", ["proxy=", "mode=active"]),
+            ("ftp://h/", "proxy=socks5://p:1,ftp_port=-", ["proxy=", "mode=active"]),
+            ("ftp://h/", "proxy=http://p:1,port_range=1-2", ["proxy=", "port_range"]),
+            ("ftp://h/", "proxy=http://[::1]:1,ipv4", ["ipv4", "proxy"]),
+            ("ftp://h/", "ftp_proxy=10.0.0.1,ipv6", ["ipv6", "proxy"]),
             ("ftp://u@h/", "user=v,password=p", ["URL", "user="]),
             ("ftp://u:p@h/", "password=p", ["URL", "password="]),
             ("ftp://h/", "remount,ro", ["remount", "unmount"]),
@@ -361,6 +406,43 @@ mod tests {
         assert_eq!(plan.fsname, "ftp://h:2121/%2Fx");
         assert_eq!((plan.base.absolute, plan.session.family), (true, Family::V6));
         assert_eq!(plan.session.login.password.expose(), b"p");
+    }
+
+    #[test]
+    fn a_proxy_is_passive_and_has_its_own_address_family() {
+        let plan = plan("ftp://[::1]/", "proxy=socks5://u:p@10.0.0.1:1080");
+        assert_eq!((plan.session.data.mode, plan.session.family), (Mode::Passive, Family::V4));
+        assert_eq!((plan.session.host.as_str(), plan.session.port), ("::1", 21));
+        assert_eq!(plan.session.proxy.unwrap().to_string(), "socks5://10.0.0.1:1080");
+    }
+
+    #[test]
+    fn an_ftp_proxy_is_told_the_server_with_the_user() {
+        for (url, user) in [
+            ("ftp://me:p@far/x", "me@far"),
+            ("ftp://me:p@far:2121/", "me@far:2121"),
+            ("ftp://me%40home:p@[::1]/", "me@home@[::1]"),
+            ("ftp://far/", "anonymous@far"),
+        ] {
+            let plan = plan(url, "ftp_proxy=gate:2100");
+            assert_eq!((plan.session.host.as_str(), plan.session.port), ("gate", 2100));
+            assert_eq!(String::from_utf8(plan.session.login.user).unwrap(), user);
+            assert!(plan.fsname.starts_with("ftp://") && !plan.fsname.contains("gate"));
+        }
+    }
+
+    #[test]
+    fn the_path_of_the_url_is_in_the_servers_charset() {
+        let of = |options: &str| plan("ftp://h/%D0%AA/a", options);
+        assert_eq!(of("charset=koi8-r").base.bytes, b"\xff/a");
+        assert_eq!(of("").base.bytes, "Ъ/a".as_bytes());
+        assert_eq!(of("charset=koi8-r").fsname, "ftp://h/%D0%AA/a");
+        assert!(of("charset=utf-8").session.utf8 && of("").session.utf8);
+        assert!(!of("charset=koi8-r").session.utf8);
+        for path in ["%FF", "%E9", "caf%C3%A9"] {
+            let error = decide_for(&format!("ftp://h/{path}"), "charset=koi8-r").unwrap_err();
+            assert!(error.to_string().contains("UTF-8"), "{error}");
+        }
     }
 
     #[test]

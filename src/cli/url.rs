@@ -5,12 +5,13 @@
 //! No error text repeats a part that could be, or could have been meant as, a password.
 
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 use crate::mount::plan::BasePath;
 use crate::secret::Secret;
 
 /// The FTP control port (RFC 959 s.8).
-const DEFAULT_PORT: u16 = 21;
+pub(super) const DEFAULT_PORT: u16 = 21;
 
 /// The port where TLS begins with the first byte (IANA: ftps).
 const IMPLICIT_PORT: u16 = 990;
@@ -122,7 +123,8 @@ impl Url {
             Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
             None => (None, authority),
         };
-        let (host, port) = parse_address(address, scheme.default_port())?;
+        let (host, port) = parse_address(address)?;
+        let port = port.unwrap_or(scheme.default_port());
         let (user, password) = parse_user_info(user_info.unwrap_or_default())?;
         Ok(Url { scheme, host, port, user, password, path: parse_path(path)? })
     }
@@ -155,7 +157,8 @@ fn split_scheme(text: &[u8]) -> Result<(Scheme, &[u8]), UrlError> {
     }
 }
 
-fn parse_address(address: &[u8], default_port: u16) -> Result<(String, u16), UrlError> {
+/// `host[:port]`, an IPv6 address in brackets.
+pub(super) fn parse_address(address: &[u8]) -> Result<(String, Option<u16>), UrlError> {
     let address = std::str::from_utf8(address).map_err(|_| UrlError::Host)?;
     let (host, port) = match address.strip_prefix('[') {
         Some(inside) => {
@@ -169,10 +172,10 @@ fn parse_address(address: &[u8], default_port: u16) -> Result<(String, u16), Url
     };
     match port.ok_or(UrlError::Port)? {
         // RFC 3986 s.3.2.3 allows a colon without a port.
-        "" => Ok((host, default_port)),
+        "" => Ok((host, None)),
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
             Ok(0) | Err(_) => Err(UrlError::Port),
-            Ok(port) => Ok((host, port)),
+            Ok(port) => Ok((host, Some(port))),
         },
         _ => Err(UrlError::Port),
     }
@@ -200,7 +203,8 @@ fn host_name(text: &str) -> Result<String, UrlError> {
     if plausible { Ok(text.to_owned()) } else { Err(UrlError::Host) }
 }
 
-fn parse_user_info(text: &[u8]) -> Result<(Option<Vec<u8>>, Option<Secret>), UrlError> {
+/// `user[:password]`, with its percent signs.
+pub(super) fn parse_user_info(text: &[u8]) -> Result<(Option<Vec<u8>>, Option<Secret>), UrlError> {
     let (user, password) = match text.iter().position(|&byte| byte == b':') {
         Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
         None => (text, None),
@@ -245,6 +249,18 @@ fn strip_type(text: &[u8]) -> &[u8] {
         }
         _ => text,
     }
+}
+
+/// Where a URL holds a password: from the first colon after `://` to the last `@`: more than the URL's own rules say, so that a password
+/// with a stray slash is covered too.
+pub(super) fn password(argument: &[u8]) -> Option<Range<usize>> {
+    let start = argument.windows(3).position(|window| window == b"://")? + 3;
+    let authority = &argument[start..];
+    let colon = authority.iter().position(|&byte| byte == b':')?;
+    let at = authority.iter().rposition(|&byte| byte == b'@')?;
+    // `ftp://host/a:b@c` has its colon behind a slash: a path.
+    let in_path = authority[..colon].contains(&b'/');
+    (!in_path && colon < at).then_some(start + colon + 1..start + at)
 }
 
 fn decode(text: &[u8], what: &'static str) -> Result<Vec<u8>, UrlError> {

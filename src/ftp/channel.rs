@@ -1,7 +1,7 @@
 //! Starts a transfer: makes the data connection and sends the commands around it, in as few round trips as
 //! is known to be safe with this server.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::deadline::Deadline;
@@ -78,7 +78,7 @@ impl Session {
             return Err(Error::Closed(None));
         }
         let proven = self.profile.method();
-        let methods = Method::candidates(&self.config.data, self.control.peer().ip(), proven);
+        let methods = Method::candidates(&self.config.data, self.server_ip(), proven);
         let mut last = Error::Misbehaved("no way of making data connections is allowed");
         for (i, &method) in methods.iter().enumerate() {
             let more = i + 1 < methods.len();
@@ -131,21 +131,18 @@ impl Session {
             }
             (restart, _) => (together(restart.clone()), restart),
         };
-        let bind = self.config.bind;
-        let connecting = "connecting the data connection";
         // All servers measured take the transfer command before the data connection is made. A way that is
         // not proven yet is tried first, since a server that waits for a connection in vain is stuck.
         let early = match &pending {
             Pending::Passive(to) if !proven => {
-                let made = transport::dial(connecting, *to, bind, connect);
-                Some(Stream::plain(made.map_err(Failure::Method)?))
+                Some(Stream::plain(self.connect_data(*to, connect).map_err(Failure::Method)?))
             }
             _ => None,
         };
         self.control.send(&commands, deadline)?;
         let early = match (early, &pending) {
             (None, Pending::Passive(to)) => {
-                let made = transport::dial(connecting, *to, bind, connect);
+                let made = self.connect_data(*to, connect);
                 Some(Stream::plain(made.inspect_err(|_| self.control.break_off())?))
             }
             (early, _) => early,
@@ -244,6 +241,20 @@ impl Session {
         }
     }
 
+    /// Connects for data to where the server said.
+    fn connect_data(&self, to: SocketAddr, deadline: Deadline) -> Result<TcpStream, Error> {
+        let bind = self.config.bind;
+        let Some(proxy) = &self.config.proxy else {
+            return transport::dial("connecting the data connection", to, bind, deadline);
+        };
+        // The proxy finds the server by the name that it found it by before.
+        let host = match to.ip() {
+            ip if ip.is_unspecified() => self.config.host.clone(),
+            ip => ip.to_string(),
+        };
+        proxy.connect((&host, to.port()), self.config.family, bind, deadline)
+    }
+
     /// Sends `plan.before` and the request for a data connection.
     fn ask_for_data(
         &mut self,
@@ -287,7 +298,7 @@ impl Session {
             Some(listener) => Pending::Active(listener),
             None => {
                 let believe = self.config.data.pasv_address;
-                let address = method.passive_address(&answer, self.control.peer().ip(), believe);
+                let address = method.passive_address(&answer, self.server_ip(), believe);
                 Pending::Passive(address.ok_or_else(|| {
                     // An answer to another command, or nonsense: nothing after it can be trusted.
                     self.control.break_off();

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::ftp::proxy::Proxy;
 pub use crate::ftp::tls::{Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsSetupError, TlsVersions};
 pub use crate::ftp::transport::Family;
 use crate::secret::Secret;
@@ -15,7 +16,9 @@ pub struct SessionConfig {
     pub host: String,
     /// Control port, 21 by default (RFC 959 s.5.2).
     pub port: u16,
-    /// Which address family may be used.
+    /// The proxy that leads there.
+    pub proxy: Option<Proxy>,
+    /// Which address family may be used on our own way, to the server or the proxy.
     pub family: Family,
     /// Local address for control and data connections.
     pub bind: Option<IpAddr>,
@@ -25,6 +28,9 @@ pub struct SessionConfig {
     pub data: DataConfig,
     /// How TLS is used; `None`: not at all.
     pub tls: Option<TlsConfig>,
+    /// Whether a server that offers it is told to use UTF-8 (RFC 2640, OPTS UTF8 ON); not where its names are
+    /// known to be in another charset.
+    pub utf8: bool,
     /// The bounds of all waits.
     pub timeouts: Timeouts,
 }

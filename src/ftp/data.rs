@@ -62,7 +62,8 @@ impl Method {
         }
     }
 
-    /// Where to connect for a passive method, from its 227 or 229 reply.
+    /// Where to connect for a passive method, from its 227 or 229 reply: to `peer`, unless the address in the
+    /// reply is to be believed.
     pub fn passive_address(self, reply: &Reply, peer: IpAddr, believe: PasvAddress) -> Option<SocketAddr> {
         match (self, reply.code()) {
             (Method::Epsv, 229) => epsv_port(reply.text()).map(|port| SocketAddr::new(peer, port)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ftp::list::ListError;
+use crate::ftp::proxy::ProxyError;
 use crate::ftp::reply::Reply;
 use crate::ftp::tls::{self, Untrusted};
 
@@ -44,6 +45,14 @@ pub enum Error {
     /// The server's certificate is not accepted.
     #[error(transparent)]
     Untrusted(#[from] Box<Untrusted>),
+    /// The proxy gave no connection.
+    #[error("the proxy {proxy}: {error}")]
+    Proxy {
+        /// Which one, without user and password.
+        proxy: String,
+        /// Why.
+        error: ProxyError,
+    },
     /// Bytes that must not become part of a command.
     #[error("{0}")]
     BadArgument(&'static str),

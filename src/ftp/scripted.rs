@@ -67,11 +67,13 @@ impl Scripted {
         SessionConfig {
             host: self.address.ip().to_string(),
             port: self.address.port(),
+            proxy: None,
             family: Default::default(),
             bind: None,
             login: Login { user: b"u".to_vec(), password: Secret::new("p"), account: None },
             data: DataConfig::default(),
             tls: None,
+            utf8: true,
             timeouts: Timeouts { connect: second, login: second, reply, stall: second },
         }
     }

@@ -1,5 +1,6 @@
 //! A logged-in session: from the address to the state in which files can be asked for.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::deadline::Deadline;
@@ -15,6 +16,9 @@ use crate::ftp::transport;
 
 /// A name that no server has, asked for by the order probe.
 const ABSENT: &str = "/.ftpfs-order-probe";
+
+/// What CLNT tells of us.
+const CLIENT: &str = "ftpfs";
 
 /// A session that is logged in, with TYPE I set.
 #[derive(Debug)]
@@ -64,17 +68,11 @@ impl Session {
         deadline: Deadline,
     ) -> Result<Session, LoginError> {
         let connect = deadline.at_most(config.timeouts.connect);
-        let addresses = transport::resolve(&config.host, config.port, config.family)?;
-        let mut stream = None;
-        for (i, &address) in addresses.iter().enumerate() {
-            // An address that swallows packets must leave time for the next one.
-            let share = connect.left() / u32::try_from(addresses.len() - i).unwrap_or(1);
-            stream = Some(transport::dial("connecting", address, config.bind, connect.at_most(share)));
-            if matches!(stream, Some(Ok(_))) {
-                break;
-            }
-        }
-        let stream = stream.unwrap_or(Err(Error::Misbehaved("no address")))?;
+        let server = (config.host.as_str(), config.port);
+        let stream = match &config.proxy {
+            Some(proxy) => proxy.connect(server, config.family, config.bind, connect)?,
+            None => transport::connect("connecting", server, config.family, config.bind, connect)?,
+        };
         let deadline = deadline.at_most(config.timeouts.login);
         let number = profile.next_connection();
         let control = ControlConnection::new(stream, number, config.timeouts.reply)?;
@@ -122,6 +120,14 @@ impl Session {
     /// Says goodbye without waiting.
     pub fn quit(self) {
         self.control.quit();
+    }
+
+    /// The server's address; unspecified (0.0.0.0) where only the proxy knows it.
+    pub(crate) fn server_ip(&self) -> IpAddr {
+        match &self.config.proxy {
+            Some(_) => self.config.host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            None => self.control.peer().ip(),
+        }
     }
 
     fn greet(&mut self, deadline: Deadline) -> Result<(), LoginError> {
@@ -265,7 +271,12 @@ impl Session {
         let mut commands = self.protection();
         let protection = commands.len();
         commands.push(Command::with("TYPE", "I"));
-        if features.has("UTF8") {
+        if self.config.utf8 && features.has("UTF8") {
+            // Some servers take OPTS UTF8 only from a client that has told its name.
+            if features.has("CLNT") {
+                commands.push(Command::with("CLNT", CLIENT));
+            }
+            // After the login: pyftpdlib 2.2.0 refuses it before. A refusal changes nothing.
             commands.push(Command::with("OPTS", "UTF8 ON"));
         }
         if let Some(facts) = features.mlst_facts_to_enable() {
@@ -360,7 +371,33 @@ fn quoted_path(text: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::ftp::scripted::Scripted;
+
+    /// What a session sends that may switch UTF-8 on, after its login.
+    fn utf8_commands(feat: &'static str, wanted: bool) -> Vec<String> {
+        let server = Scripted::start(&[]);
+        server.script.lock().reply = Some(("FEAT", feat));
+        let config = SessionConfig { utf8: wanted, ..server.config() };
+        let deadline = Deadline::after(Duration::from_secs(10));
+        drop(Session::open(Arc::new(config), Arc::default(), deadline).unwrap());
+        let seen = server.script.lock().seen.clone();
+        let login = seen.iter().position(|line| line.starts_with("USER")).unwrap();
+        let of_charset = |line: &&String| line.starts_with("CLNT") || line.starts_with("OPTS UTF8");
+        seen[login..].iter().filter(of_charset).cloned().collect()
+    }
+
+    #[test]
+    fn utf_8_is_switched_on_where_it_is_offered_and_wanted() {
+        let both = "211-Features:\r\n CLNT\r\n UTF8\r\n211 End";
+        assert_eq!(utf8_commands(both, true), ["CLNT ftpfs", "OPTS UTF8 ON"]);
+        assert_eq!(utf8_commands(both, false), [""; 0]);
+        assert_eq!(utf8_commands("211-Features:\r\n UTF8\r\n211 End", true), ["OPTS UTF8 ON"]);
+        assert_eq!(utf8_commands("211-Features:\r\n CLNT\r\n211 End", true), [""; 0]);
+        assert_eq!(utf8_commands("500 what?", true), [""; 0]);
+    }
 
     #[test]
     fn the_login_directory_is_read_from_its_quotes() {

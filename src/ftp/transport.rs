@@ -33,7 +33,7 @@ pub enum Family {
 /// # Errors
 /// [`Error::Io`] when the resolver fails or knows no address of that family. The system's resolver has
 /// bounds of its own (resolv.conf: 5 s, 2 attempts).
-pub(crate) fn resolve(host: &str, port: u16, family: Family) -> Result<Vec<SocketAddr>, Error> {
+fn resolve(host: &str, port: u16, family: Family) -> Result<Vec<SocketAddr>, Error> {
     let doing = "looking up the host name";
     let found = (host, port).to_socket_addrs().map_err(|e| Error::io(doing, Duration::ZERO, e))?;
     let addresses: Vec<_> = found
@@ -51,6 +51,30 @@ pub(crate) fn resolve(host: &str, port: u16, family: Family) -> Result<Vec<Socke
         )),
         false => Ok(addresses),
     }
+}
+
+/// Connects to `port` of `host`, from `bind` where given, by the first of its addresses that answers.
+///
+/// # Errors
+/// Those of [`resolve`], and of [`dial`] for the last address.
+pub(crate) fn connect(
+    doing: &'static str,
+    (host, port): (&str, u16),
+    family: Family,
+    bind: Option<IpAddr>,
+    deadline: Deadline,
+) -> Result<TcpStream, Error> {
+    let addresses = resolve(host, port, family)?;
+    let mut last = Error::Misbehaved("no address");
+    for (i, &address) in addresses.iter().enumerate() {
+        // An address that swallows packets must leave time for the next one.
+        let share = deadline.left() / u32::try_from(addresses.len() - i).unwrap_or(1);
+        match dial(doing, address, bind, deadline.at_most(share)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Connects to `to`, from `bind` where given.

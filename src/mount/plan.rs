@@ -8,13 +8,13 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::ftp::config::SessionConfig;
-use crate::vfs::{LinkPolicy, Ownership};
+use crate::vfs::{Charset, LinkPolicy, Ownership};
 
 /// The directory on the server that the mount shows (RFC 1738 s.3.2.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BasePath {
     /// Decoded components joined by `/`, none at either end; no component is empty, `.` or `..`, none holds
-    /// CR, LF or NUL. Empty for the starting point itself.
+    /// CR, LF or NUL. In the server's charset. Empty for the starting point itself.
     pub bytes: Vec<u8>,
     /// From the server's root if true, from the login directory if not.
     pub absolute: bool,
@@ -79,6 +79,8 @@ pub struct MountPlan {
     pub xattr: bool,
     /// What symbolic links become.
     pub links: LinkPolicy,
+    /// The charset of the server's names.
+    pub charset: Charset,
     /// Whether `ro` was the last word on it.
     pub read_only: bool,
     /// Words for the kernel, without contradictions: one or none of each pair ro/rw, suid/nosuid, dev/nodev,

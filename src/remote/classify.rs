@@ -1,6 +1,7 @@
 //! What a refusal means, as far as its text and code tell. Pure; the looks for the rest are in `explain`.
 
 use crate::ftp::error::Error as FtpError;
+use crate::ftp::proxy::ProxyError;
 use crate::ftp::reply::Reply;
 use crate::remote::error::Kind;
 
@@ -9,7 +10,10 @@ use crate::remote::error::Kind;
 pub(crate) fn kind(error: &FtpError) -> Option<Kind> {
     match error {
         FtpError::Io { .. } | FtpError::Closed(_) => Some(Kind::Failed),
-        FtpError::Deadline { .. } => Some(Kind::DeadlinePassed),
+        FtpError::Deadline { .. } | FtpError::Proxy { error: ProxyError::Deadline(_), .. } => {
+            Some(Kind::DeadlinePassed)
+        }
+        FtpError::Proxy { .. } => Some(Kind::Unreachable),
         FtpError::Misbehaved(_) | FtpError::Listing(_) => Some(Kind::Garbled),
         FtpError::BadArgument(_) => Some(Kind::BadName),
         FtpError::Untrusted(_) => Some(Kind::LoginFailed),

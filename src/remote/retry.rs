@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ftp::error::Error;
+use crate::ftp::proxy::ProxyError;
 use crate::remote::classify;
 
 /// Attempts at one verb, the first included. All verbs may be repeated: `change` sees to those that would find
@@ -18,6 +19,8 @@ pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Opt
     let backoff = Duration::from_millis(150) * 2_u32.pow(attempt - 1);
     match error {
         Error::BadArgument(_) | Error::Listing(_) | Error::Untrusted(_) => None,
+        Error::Proxy { error: ProxyError::Denied(_) | ProxyError::Garbled(_), .. } => None,
+        Error::Proxy { .. } => Some(backoff),
         // pure-ftpd 1.0.50 refuses RNTO for good with 451, ProFTPD 1.3.8 much else with 450.
         Error::Refused { reply, .. } if classify::told(reply).is_some() => None,
         // 5xx is final (RFC 959 s.4.2.1), but for the texts of servers that mean "not now".

@@ -24,7 +24,7 @@ impl FileSystem {
         patience: Patience,
     ) -> Result<(Timed<Attr>, OpenedFile), Error> {
         let changes = self.changes()?;
-        let name = Name::new(name)?;
+        let name = self.name(name)?;
         let dir = self.table.lock().path(parent)?;
         let exclusive = flags & libc::O_EXCL != 0;
         let begun = self.draft_named(parent, &name).is_some();
@@ -36,7 +36,7 @@ impl FileSystem {
             if exclusive {
                 return Err(Error::Exists);
             }
-            let found = self.lookup(parent, name.as_bytes(), patience)?;
+            let found = self.lookup_name(parent, &name, patience)?;
             let attr = found.value.ok_or(Error::NotFound)?;
             let opened = self.open(attr.ino, flags, patience).inspect_err(|_| self.forget(attr.ino, 1))?;
             return Ok((Timed { value: attr, ttl: found.ttl }, opened));
@@ -113,14 +113,15 @@ impl FileSystem {
         patience: Patience,
     ) -> Result<Timed<Attr>, Error> {
         let (changes, name, path, deadline) = self.new_name(parent, name, patience)?;
-        changes.remote.make_symlink(target, &path, deadline).map_err(|error| match error.kind() {
+        let target = self.config.charset.path_on_server(target)?;
+        changes.remote.make_symlink(&target, &path, deadline).map_err(|error| match error.kind() {
             // symlink(2): "the filesystem does not support the creation of symbolic links".
             Kind::Unsupported => Error::NotPermitted,
             _ => Error::Remote(error),
         })?;
         let entry = RemoteEntry {
             size: Some(target.len() as u64),
-            link_target: Some(target.into()),
+            link_target: Some(target.into_boxed_slice()),
             ..fresh(&name, EntryKind::Symlink, 0o777)
         };
         self.appeared(parent, &name, entry)
@@ -134,7 +135,7 @@ impl FileSystem {
         patience: Patience,
     ) -> Result<(&crate::vfs::Changes, Name, RemotePath, crate::deadline::Deadline), Error> {
         let changes = self.changes()?;
-        let name = Name::new(name)?;
+        let name = self.name(name)?;
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let dir = self.table.lock().path(parent)?;
         let known = self.directories.cached(&dir, &name, Instant::now());

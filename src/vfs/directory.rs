@@ -27,7 +27,7 @@ pub struct OpenedDir {
 /// One entry as readdir(3) shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct DirItem<'a> {
-    /// Its name.
+    /// Its name, as it is shown.
     pub name: &'a [u8],
     /// Its inode number.
     pub ino: u64,
@@ -144,7 +144,8 @@ impl FileSystem {
         for (next, entry) in (DOTS + 1..).zip(dir.listing.entries()).skip(first) {
             let Some(name) = Name::new(&entry.name).ok().filter(|_| self.is_shown(entry)) else { continue };
             let Numbered { ino, attr } = item(&dir, &name, entry);
-            if !take(DirItem { name: &entry.name, ino, kind: entry.kind, next, attr }) {
+            let name = self.config.charset.shown(&entry.name);
+            if !take(DirItem { name: &name, ino, kind: entry.kind, next, attr }) {
                 return Ok(());
             }
         }

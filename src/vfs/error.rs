@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::read::ReadError;
 use crate::remote::{self, Kind, NameError};
+use crate::vfs::Inexpressible;
 
 /// Why an operation failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum Error {
     /// The name can be no file's name on an FTP server.
     #[error(transparent)]
     BadName(#[from] NameError),
+    /// The name or a link's target cannot be written in the server's charset.
+    #[error(transparent)]
+    Inexpressible(#[from] Inexpressible),
     /// Something of that name is there already.
     #[error("the name exists already")]
     Exists,
@@ -115,6 +119,7 @@ impl Error {
             Error::NotALink => libc::EINVAL,
             Error::BadName(NameError::TooLong) => libc::ENAMETOOLONG,
             Error::BadName(NameError::Reserved | NameError::Forbidden) => libc::EINVAL,
+            Error::Inexpressible(Inexpressible) => libc::EILSEQ,
             Error::Exists => libc::EEXIST,
             Error::NotEmpty => libc::ENOTEMPTY,
             Error::NotPermitted => libc::EPERM,
@@ -182,6 +187,7 @@ mod tests {
             (Error::NotFound, libc::ENOENT),
             (Error::BadName(NameError::TooLong), libc::ENAMETOOLONG),
             (Error::BadName(NameError::Forbidden), libc::EINVAL),
+            (Error::Inexpressible(Inexpressible), libc::EILSEQ),
             (Error::ReadOnly, libc::EROFS),
             (Error::Special, libc::EACCES),
             (Error::LinkLeaves, libc::EACCES),

@@ -78,7 +78,7 @@ impl FileSystem {
     /// [`Error::NotFound`], [`Error::IsADirectory`], and the server's refusals.
     pub fn unlink(&self, parent: u64, name: &[u8], patience: Patience) -> Result<(), Error> {
         let changes = self.changes()?;
-        let name = Name::new(name)?;
+        let name = self.name_of_old(name)?;
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let dir = self.table.lock().path(parent)?;
         let answer = self.ask(&dir, &name, patience, Instant::now())?;
@@ -324,7 +324,7 @@ impl FileSystem {
     /// [`Error::NotEmpty`], [`Error::NotFound`], [`Error::NotADirectory`], and the server's refusals.
     pub fn remove_directory(&self, parent: u64, name: &[u8], patience: Patience) -> Result<(), Error> {
         let changes = self.changes()?;
-        let name = Name::new(name)?;
+        let name = self.name_of_old(name)?;
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let dir = self.table.lock().path(parent)?;
         let path = dir.join(&name);

@@ -30,7 +30,7 @@ impl FileSystem {
         if flags & !NO_REPLACE != 0 {
             return Err(Error::InvalidArgument);
         }
-        let (name, new_name) = (Name::new(name)?, Name::new(new_name)?);
+        let (name, new_name) = (self.name_of_old(name)?, self.name(new_name)?);
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let (dir, new_dir) = {
             let table = self.table.lock();

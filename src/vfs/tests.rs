@@ -135,6 +135,10 @@ struct Mounted {
 
 /// A mount of `/base` with a file, a directory with a file, links, and a pipe.
 fn mounted(links: LinkPolicy, attr_timeout: Duration) -> Mounted {
+    mounted_with(links, attr_timeout, Charset::default())
+}
+
+fn mounted_with(links: LinkPolicy, attr_timeout: Duration, charset: Charset) -> Mounted {
     let server = Arc::new(Server {
         base: path("/base"),
         tree: Mutex::new(BTreeMap::new()),
@@ -151,7 +155,7 @@ fn mounted(links: LinkPolicy, attr_timeout: Duration) -> Mounted {
     let files = Arc::new(Files { server: server.clone(), closed: closed.clone() });
     let ownership = Ownership { uid: 1, gid: 2, file_mask: 0, directory_mask: 0 };
     let operation_timeout = Duration::from_secs(60);
-    let config = Config { ownership, links, attr_timeout, operation_timeout };
+    let config = Config { ownership, links, charset, attr_timeout, operation_timeout };
     let blocks = Arc::new(BlockCache::new(1 << 20));
     let (fs, news) = FileSystem::new(Arc::new(directories), blocks, files, None, config);
     Mounted { fs, news, server, closed }
@@ -422,4 +426,33 @@ fn extended_attributes_tell_what_the_server_told() {
     assert_eq!(get(file, "user.ftp.modify"), b"19700101000140");
     assert_eq!(m.fs.listxattr(dir, patient()).unwrap(), b"user.ftp.path\0user.ftp.modify\0");
     assert_eq!(Mounted::errno(m.fs.getxattr(dir, b"user.ftp.unique", patient())), libc::ENODATA);
+}
+
+#[test]
+fn names_of_another_charset_are_shown_and_found_by_what_is_shown() {
+    let m = mounted_with(LinkPolicy::Contain, HOUR, Charset::named(b"koi8-r").unwrap());
+    let put = |name: &[u8], kind, content| {
+        let path = RemotePath::parse(&[b"/base/", name].concat()).unwrap();
+        let mut tree = m.server.tree.lock();
+        let mut entry = tree[&self::path("/base/f")].0.clone();
+        (entry.name, entry.kind, entry.size) = (path.file_name().into(), kind, None);
+        tree.insert(path, (entry, content));
+    };
+    put(b"\xff", EntryKind::Directory, Vec::new());
+    put(b"\xff/\xc1", EntryKind::Symlink, b"/base/\xc2/f".to_vec());
+    let dir = m.ino(ROOT, "Ъ");
+    assert_eq!(m.names(m.list(ROOT), 2), ["d", "f", "pipe", "Ъ"]);
+    assert_eq!(m.fs.readlink(m.ino(dir, "а"), patient()).unwrap(), "../б/f".as_bytes());
+    assert_eq!(m.fs.getxattr(dir, b"user.ftp.path", patient()).unwrap(), b"/base/\xff");
+    assert_eq!(m.fs.statfs().name_max, 765);
+
+    // What the server cannot have is not there, which is known without asking.
+    m.server.questions();
+    for name in [&b"\xff"[..], "é".as_bytes(), "\u{f7ff}".as_bytes()] {
+        assert_eq!(m.fs.lookup(ROOT, name, Patience::CachedOnly).unwrap().value, None);
+    }
+    assert_eq!(m.server.questions(), [""; 0]);
+    // One server byte for each letter: 255 of them, 256 are too long.
+    assert_eq!(Mounted::errno(m.lookup(ROOT, &"ю".repeat(255))), libc::ENOENT);
+    assert_eq!(Mounted::errno(m.lookup(ROOT, &"ю".repeat(256))), libc::ENAMETOOLONG);
 }

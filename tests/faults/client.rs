@@ -99,6 +99,7 @@ impl Client {
         let config = SessionConfig {
             host: address.ip().to_string(),
             port: address.port(),
+            proxy: None,
             family: Default::default(),
             bind: None,
             login: Login {
@@ -108,6 +109,7 @@ impl Client {
             },
             data: options.data,
             tls: options.tls,
+            utf8: true,
             timeouts: options.timeouts,
         };
         let deadline = Deadline::after(options.operation);

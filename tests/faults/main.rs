@@ -35,6 +35,8 @@ mod mounted;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod refused;

@@ -36,6 +36,7 @@ macro_rules! on_every_server {
     )+};
 }
 
+mod charsets;
 mod edits;
 mod fstab;
 mod limited;

@@ -61,11 +61,13 @@ impl Bench {
         let config = SessionConfig {
             host: server.address().ip().to_string(),
             port: server.address().port(),
+            proxy: None,
             family: Default::default(),
             bind: None,
             login: Login { user: USER.into(), password: Secret::new(PASSWORD), account: None },
             data: DataConfig { mode, ..DataConfig::default() },
             tls: server.tls_config(),
+            utf8: true,
             timeouts: Default::default(),
         };
         let remote = Remote::connect(config, b"", false, 2, Deadline::after(BOUND)).unwrap();

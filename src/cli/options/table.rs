@@ -4,9 +4,10 @@ use log::LevelFilter;
 
 use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text};
 use super::{Netrc, Options};
+use crate::cli::proxy::{ftp_proxy, proxy};
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsVersions};
 use crate::secret::Secret;
-use crate::vfs::LinkPolicy;
+use crate::vfs::{Charset, LinkPolicy};
 
 /// What may follow the name of an option.
 #[derive(Debug)]
@@ -171,6 +172,20 @@ pub(super) const TABLE: &[Spec] = &[
         takes: Value("ADDRESS"),
         help: "connect from this local address",
         set: |o, v| address(v).map(|address| o.bind = Some(address)),
+        ..PLAIN
+    },
+    Spec {
+        name: "proxy",
+        takes: Value("URL"),
+        help: "connect through socks5://[user[:password]@]host:port, or http://... (CONNECT)",
+        set: |o, v| proxy(v).map(|proxy| o.proxy = Some(proxy)),
+        ..PLAIN
+    },
+    Spec {
+        name: "ftp_proxy",
+        takes: Value("HOST[:PORT]"),
+        help: "log in at this FTP proxy as user@host",
+        set: |o, v| ftp_proxy(v).map(|proxy| o.ftp_proxy = Some(proxy)),
         ..PLAIN
     },
     Spec {
@@ -484,6 +499,27 @@ pub(super) const TABLE: &[Spec] = &[
             )
             .map(|links| o.links = links)
         },
+        ..PLAIN
+    },
+    Spec {
+        name: "charset",
+        aliases: &["codepage"],
+        takes: Value("NAME"),
+        help: "the charset of the server's names, such as koi8-r; without it, bytes stay as they are",
+        set: |o, v| match Charset::named(v) {
+            Ok(charset) => {
+                o.charset = charset;
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "iocharset",
+        takes: Value("utf8"),
+        help: "the charset of this machine, as curlftpfs words it",
+        set: |_, v| choice(v, &[("utf8", ()), ("utf-8", ()), ("UTF8", ()), ("UTF-8", ())]),
         ..PLAIN
     },
     Spec {

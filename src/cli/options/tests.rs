@@ -86,6 +86,7 @@ fn values() {
     assert_eq!((parsed("netrc").netrc, parsed("no_netrc").netrc), (Netrc::Home, Netrc::Off));
     assert_eq!(parsed("log_level=error,debug").log_level, Some(LevelFilter::Debug));
     assert_eq!(parsed("bind=::1").bind, "::1".parse().ok());
+    assert_eq!(parsed("charset=KOI8-R").charset, Charset::named(b"koi8").unwrap());
 }
 
 #[test]
@@ -94,6 +95,7 @@ fn words_of_curlftpfs_mean_the_same_here() {
     assert_eq!(parsed("ftp_port=192.0.2.1").active_address, "192.0.2.1".parse().ok());
     assert_eq!(parsed("pasv_address=reply,skip_pasv_ip").pasv_address, PasvAddress::Peer);
     assert_eq!(parsed("nomulticonn").connections, 1);
+    assert_eq!(parsed("codepage=cp1251,iocharset=utf8").charset, Charset::named(b"windows-1251").unwrap());
     assert_eq!(parsed("cache_stat_timeout=3").attr_timeout, Duration::from_secs(3));
     parsed("enable_epsv,disable_epsv,tcp_nodelay,utf8,transform_symlinks,connect_timeout=5,user=a");
 }
@@ -132,6 +134,12 @@ fn bad_options_are_named_with_a_remedy() {
         ("active_address=host", &["numeric"]),
         ("credentials=~/x", &["credentials", "whole path"]),
         ("fsname=", &["fsname"]),
+        ("proxy=h:1080", &["proxy", "socks5://"]),
+        ("ftp_proxy=u@h", &["ftp_proxy", "host:port"]),
+        ("charset=klingon", &["charset", "koi8-r"]),
+        ("charset=iso-2022-jp", &["charset", "ASCII"]),
+        ("charset=utf-16", &["charset", "ASCII"]),
+        ("iocharset=koi8-r", &["iocharset", "utf8"]),
     ] {
         let text = refused(list);
         assert!(parts.iter().all(|part| text.contains(part)), "{list}: {text}");
@@ -151,6 +159,8 @@ fn secrets_are_found_where_they_stand() {
         (r"ro,password=a\,b,nosuid", &[r"a\,b"][..]),
         ("pass=x,account=y", &["x", "y"]),
         ("user=me:secret,uid=0", &["secret"]),
+        ("fsname=ftp://x/y,proxy=socks5://u:p@q@h:1,ro", &["p@q"]),
+        ("proxy=http://h:3128,user=a@b", &[]),
         ("user=me,username=a:b,fsname=password", &[]),
         ("password", &[]),
     ] {

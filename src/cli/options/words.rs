@@ -149,7 +149,6 @@ const UNSUPPORTED: &[&str] = &[
     "ciphers",
     "sslv3",
     "krb4",
-    "proxy",
     "proxytunnel",
     "proxy_anyauth",
     "proxy_basic",
@@ -160,8 +159,6 @@ const UNSUPPORTED: &[&str] = &[
     "socks4",
     "socks5",
     "custom_list",
-    "codepage",
-    "iocharset",
     "cache",
 ];
 
