@@ -16,13 +16,18 @@ pub mod fetch;
 pub mod list;
 pub mod profile;
 pub mod query;
+pub mod quirks;
 pub mod reply;
 pub mod session;
+pub(crate) mod setters;
 pub mod time;
 pub mod transfer;
 pub mod upload;
 
 mod channel;
+mod home;
+mod opening;
+mod restart;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod transport;

@@ -23,17 +23,17 @@ pub struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    /// Takes over after the transfer command was answered by `first`.
+    /// Takes over after the transfer command was answered by `first`, if it was.
     ///
     /// # Errors
     /// [`Error::Io`] when the data connection is already broken.
     pub(crate) fn new(
         control: &'a mut ControlConnection,
         data: TcpStream,
-        first: Reply,
+        first: Option<Reply>,
         stall: Duration,
     ) -> Result<Transfer<'a>, Error> {
-        let ended = (!first.is_preliminary()).then_some(first);
+        let ended = first.filter(|first| !first.is_preliminary());
         let mut transfer = Transfer { control, data: None, ended, stall, settled: false };
         data.set_read_timeout(Some(stall)).map_err(|e| Error::io("receiving data", stall, e))?;
         transfer.data = Some(data);
@@ -96,7 +96,7 @@ impl<'a> Transfer<'a> {
         drop(self.data.take());
         let reply = match self.ended.take() {
             Some(reply) => reply,
-            None => self.control.reply(deadline)?,
+            None => self.final_reply(deadline)?,
         };
         // pure-ftpd 1.0.50 ends a transfer that it gave up with a 150, and some servers say 226 after 426;
         // whether more follows is not known.
@@ -104,6 +104,15 @@ impl<'a> Transfer<'a> {
         match reply.is_completion() {
             true => Ok(reply),
             false => Err(Error::Refused { command: "the transfer".to_owned(), reply }),
+        }
+    }
+
+    /// The reply after the announcement, which may have been overtaken by the data.
+    fn final_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        let was_announced = self.control.was_announced();
+        match self.control.reply(deadline)? {
+            reply if reply.is_preliminary() && !was_announced => self.control.reply(deadline),
+            reply => Ok(reply),
         }
     }
 
@@ -116,7 +125,7 @@ impl<'a> Transfer<'a> {
     pub fn abandon(mut self, deadline: Deadline) -> Result<(), Error> {
         drop(self.data.take());
         if self.ended.is_none() {
-            let reply = self.control.reply(deadline)?;
+            let reply = self.final_reply(deadline)?;
             if reply.is_preliminary() {
                 self.control.settle();
             }

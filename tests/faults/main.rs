@@ -35,6 +35,8 @@ mod mounted;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod quirks;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod refused;
@@ -48,5 +50,7 @@ mod server_itself;
 mod sharing;
 #[cfg(test)]
 mod transfers;
+#[cfg(test)]
+mod unftp;
 #[cfg(test)]
 mod uploads;
