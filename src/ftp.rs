@@ -17,8 +17,10 @@ pub mod list;
 pub mod profile;
 pub mod proxy;
 pub mod query;
+pub mod quirks;
 pub mod reply;
 pub mod session;
+pub(crate) mod setters;
 pub(crate) mod stream;
 pub mod time;
 pub mod tls;
@@ -26,6 +28,9 @@ pub mod transfer;
 pub mod upload;
 
 mod channel;
+mod home;
+mod opening;
+mod restart;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod transport;

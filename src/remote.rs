@@ -188,12 +188,55 @@ impl Remote {
     /// (pure-ftpd 1.0.50 does there, and not to MLST), the listing of the directory always does.
     fn stat_refused(&self, path: &RemotePath, deadline: Deadline) -> Result<RemoteEntry, Error> {
         let enter = |session: &mut Session, deadline| session.enter(path.as_bytes(), deadline);
-        if let Err(refusal) = self.attempt("stat", path, Lane::Metadata, deadline, enter)?
-            && classify::kind(&refusal) == Some(Kind::NotFound)
+        let entered = self.attempt("stat", path, Lane::Metadata, deadline, enter)?;
+        if let Err(refusal) = &entered
+            && classify::kind(refusal) == Some(Kind::NotFound)
         {
-            return Err(self.error(Kind::NotFound, "stat", path, &refusal));
+            return Err(self.error(Kind::NotFound, "stat", path, refusal));
         }
-        self.find(path, deadline)?.ok_or_else(|| self.absent("stat", path))
+        match self.find(path, deadline) {
+            Ok(found) => found.ok_or_else(|| self.absent("stat", path)),
+            // A directory that its own directory does not list, or not among its first 10,000 names.
+            Err(_) if entered.is_ok() => Ok(RemoteEntry {
+                name: path.file_name().into(),
+                kind: EntryKind::Directory,
+                size: None,
+                modified: None,
+                mode: None,
+                link_target: None,
+                unique: None,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether `path`, a name that its directory does not list but with another case of letters, is on the server all
+    /// the same. Asked once per server.
+    ///
+    /// # Errors
+    /// As [`Remote::stat`] and [`Remote::list`], but for what is absent.
+    pub fn is_there_in_other_case(&self, path: &RemotePath, deadline: Deadline) -> Result<bool, Error> {
+        match self.profile.quirks().ignores_case {
+            Capability::Yes => return Ok(true),
+            Capability::No => return Ok(false),
+            Capability::Untold => {}
+        }
+        let known = match self.stat(path, deadline) {
+            Err(error) if error.kind() == Kind::NotFound => Capability::No,
+            Err(error) => return Err(error),
+            // Made meanwhile by somebody else: it says nothing of the server.
+            Ok(_) if self.find(path, deadline)?.is_some() => return Ok(true),
+            Ok(_) => Capability::Yes,
+        };
+        log::info!("names that differ in case only are one on the server: {known:?}");
+        self.profile.learn(|quirks| quirks.ignores_case = known);
+        Ok(known == Capability::Yes)
+    }
+
+    /// Whether an upload was refused because the server replaces no file (a drop box that is written once).
+    pub fn is_kept_by_the_server(error: &FtpError) -> bool {
+        matches!(error, FtpError::Refused { reply, .. } if reply.code() >= 500)
+            && classify::kind(error) == Some(Kind::Exists)
     }
 
     /// Waits for a connection.

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Largest argument or environment area that is looked at, in bytes: the kernel's own limit is 6 MiB
 /// (three quarters of `_STK_LIM`, exec(2)).
@@ -228,6 +229,41 @@ pub fn unsent(socket: &TcpStream) -> io::Result<usize> {
     // SAFETY: the socket is open for the whole call, and TIOCOUTQ (the same number) writes one int.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Which of two sockets has something to read, or has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readable {
+    /// The first, perhaps the second too.
+    First,
+    /// Only the second.
+    Second,
+    /// None within the time.
+    Neither,
+}
+
+/// Waits up to `bound` until one of two sockets can be read (poll(2)); a signal does not end the wait.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn first_readable(first: &TcpStream, second: &TcpStream, bound: Duration) -> io::Result<Readable> {
+    let end = Instant::now() + bound;
+    let of = |socket: &TcpStream| libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    loop {
+        let mut both = [of(first), of(second)];
+        let left = end.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
+        let left = libc::c_int::try_from(left).unwrap_or(libc::c_int::MAX);
+        // SAFETY: `both` is valid for the call to read and write, and its sockets are open meanwhile.
+        match check(unsafe { libc::poll(both.as_mut_ptr(), 2, left) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        }
+        return Ok(match both.map(|socket| socket.revents != 0) {
+            [true, _] => Readable::First,
+            [false, true] => Readable::Second,
+            [false, false] => Readable::Neither,
+        });
+    }
 }
 
 /// Overwrites parts of the arguments or the environment in place with `*`, so that ps and /proc do not show them.

@@ -9,6 +9,7 @@ use crate::ftp::command::Command;
 use crate::ftp::data::Method;
 use crate::ftp::error::Error;
 use crate::ftp::features::Capability;
+use crate::ftp::quirks;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::stream::Stream;
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) before_must_succeed: bool,
     /// The offset, by REST, where it is not 0.
     pub(crate) offset: u64,
+    /// The size to reserve, by ALLO, where the server wants one.
+    pub(crate) allocate: Option<u64>,
     /// The transfer command.
     pub(crate) transfer: Command,
 }
@@ -78,7 +81,10 @@ impl Session {
             return Err(Error::Closed(None));
         }
         let proven = self.profile.method();
-        let methods = Method::candidates(&self.config.data, self.server_ip(), proven);
+        let mut methods = Method::candidates(&self.config.data, self.server_ip(), proven);
+        let unreached = self.profile.quirks().unreached;
+        methods.sort_by_key(|&method| unreached.has(method));
+        let mut led_nowhere = None;
         let mut last = Error::Misbehaved("no way of making data connections is allowed");
         for (i, &method) in methods.iter().enumerate() {
             let more = i + 1 < methods.len();
@@ -99,9 +105,18 @@ impl Session {
                         return Err(error);
                     }
                     log::info!("{method:?} gives no data connection: {error}");
+                    if error.is_fatal() && !unreached.has(method) {
+                        self.profile.learn(|quirks| quirks.unreached.add(method));
+                        led_nowhere.get_or_insert_with(|| error.clone());
+                    }
                     last = error;
                 }
             }
+        }
+        if let Some(error) = led_nowhere {
+            // Some servers take no PASV after EPSV: on the next connection the others come first.
+            self.control.break_off();
+            return Err(error);
         }
         Err(last)
     }
@@ -114,19 +129,19 @@ impl Session {
         plan: &Plan,
         deadline: Deadline,
         connect: Deadline,
-    ) -> Result<(Stream, Reply, Vec<Reply>), Failure> {
+    ) -> Result<(Stream, Option<Reply>, Vec<Reply>), Failure> {
         let (pending, before) = self.ask_for_data(method, plan, deadline)?;
-        let restart = (plan.offset > 0).then(|| Command::with("REST", plan.offset.to_string()));
+        let restart = self.restart(plan.offset, &plan.transfer);
         // Until the server is known to take REST, and commands sent together, its answer is awaited: a RETR
         // behind a refused REST would send the file from the start.
-        let rest_proven = self.profile.rest() == crate::ftp::features::Capability::Yes;
+        let rest_proven = self.profile.rest() == Capability::Yes;
         let rest_first = restart.is_some() && !(rest_proven && self.profile.pipelines());
         let together =
             |restart: Option<Command>| restart.into_iter().chain([plan.transfer.clone()]).collect::<Vec<_>>();
         let (commands, restarts) = match (restart, rest_first) {
             (Some(restart), true) => {
                 let reply = self.control.exchange(restart.clone(), deadline)?;
-                self.take_restart(restart, reply)?;
+                self.take_restart(plan.offset, &restart, reply)?;
                 (together(None), None)
             }
             (restart, _) => (together(restart.clone()), restart),
@@ -150,7 +165,7 @@ impl Session {
         let restarted = match restarts {
             Some(restart) => {
                 let reply = self.control.reply(deadline)?;
-                self.take_restart(restart, reply)
+                self.take_restart(plan.offset, &restart, reply)
             }
             None => Ok(()),
         };
@@ -158,16 +173,19 @@ impl Session {
         if let Some(data) = &mut early {
             self.secure_unanswered(data, deadline)?;
         }
-        let first = self.control.reply(deadline)?;
-        if !(first.is_preliminary() || first.is_completion()) {
+        let first = self.opening(&plan.transfer, early.as_mut(), deadline)?;
+        if let Some(first) = first.clone().filter(|first| !first.is_preliminary() && !first.is_completion()) {
             restarted?;
-            if plan.offset > 0 && !self.profile.pipelines() {
-                // libunftp 0.24 keeps the offset for the next transfer, which may be another file's STOR.
-                self.control.break_off();
+            if plan.allocate.is_some() && self.wants_allo(&first, &plan.transfer) {
+                return self.try_method(method, proven, plan, deadline, connect);
             }
             let no_connection = first.code() == 425 && !proven;
             let error = self.control.refused(plan.transfer.to_string(), first);
             return Err(if no_connection { Failure::Method(error) } else { Failure::Final(error) });
+        }
+        if first.as_ref().is_some_and(|first| self.lost_type(&plan.transfer, first)) {
+            self.control.break_off();
+            return Err(Error::Misbehaved("it transfers in ASCII although it was told TYPE I").into());
         }
         let mut data = match (early, pending) {
             (Some(data), _) => data,
@@ -181,7 +199,7 @@ impl Session {
                 return Err(Error::Misbehaved("no data connection").into());
             }
         };
-        self.secure_data(&mut data, first.is_preliminary(), deadline)?;
+        self.secure_data(&mut data, first.as_ref().is_none_or(Reply::is_preliminary), deadline)?;
         if let Err(error) = restarted {
             // The file comes from its start although REST was refused.
             let (stall, profile) = (self.config.timeouts.stall, self.profile.clone());
@@ -276,7 +294,14 @@ impl Session {
         let told = SocketAddr::new(self.config.data.active_address.unwrap_or(local.ip()), port);
         let request = method.command(told);
         let words = request.to_string();
+        let pret = (self.profile.quirks().wants_pret == Capability::Yes)
+            .then(|| Command::with("PRET", plan.transfer.to_string()));
         let mut commands = plan.before.clone();
+        let asks_first = pret.is_some();
+        let allo = plan.allocate.filter(|_| self.profile.quirks().wants_allo == Capability::Yes);
+        let allocates = allo.is_some();
+        commands.extend(allo.map(|size| Command::with("ALLO", size.to_string())));
+        commands.extend(pret);
         commands.push(request);
         // pyftpdlib 2.2.0 connects before it answers EPRT or PORT, and at times forgets to answer when a
         // transfer of another session ends at that moment.
@@ -284,6 +309,10 @@ impl Session {
             if method.is_active() { deadline.at_most(self.config.timeouts.connect) } else { deadline };
         let mut replies = self.exchange_all(commands, bound)?;
         let answer = replies.pop().ok_or(Error::Misbehaved("a reply is missing"))?;
+        let told_before = if asks_first { replies.pop() } else { None };
+        if allocates {
+            replies.pop();
+        }
         if plan.before_must_succeed {
             for (command, reply) in plan.before.iter().zip(&replies) {
                 if !reply.is_completion() {
@@ -291,7 +320,13 @@ impl Session {
                 }
             }
         }
+        if let Some(refused) = told_before.filter(|reply| reply.code() == 550) {
+            return Err(Failure::Final(self.control.refused(plan.transfer.to_string(), refused)));
+        }
         if !answer.is_completion() {
+            if self.wants_pret(&answer) {
+                return self.ask_for_data(method, plan, deadline);
+            }
             return Err(Failure::Method(self.control.refused(words, answer)));
         }
         let pending = match listener {
@@ -309,14 +344,24 @@ impl Session {
         Ok((pending, replies))
     }
 
-    fn take_restart(&mut self, command: Command, reply: Reply) -> Result<(), Error> {
-        if reply.is_intermediate() {
-            self.profile.learn_rest(true);
-            return Ok(());
-        }
-        if matches!(reply.code(), 500 | 501 | 502 | 504) {
-            self.profile.learn_rest(false);
-        }
-        Err(self.control.refused(command.to_string(), reply))
+    /// Whether an upload was refused for the want of ALLO, which is sent from now on.
+    fn wants_allo(&self, refusal: &Reply, transfer: &Command) -> bool {
+        quirks::asks_for_allo(refusal, transfer.to_string().as_bytes())
+            && self.profile.learn(|quirks| {
+                let was = std::mem::replace(&mut quirks.wants_allo, Capability::Yes);
+                was == Capability::Untold
+            })
+    }
+
+    /// Whether a way is to be asked for again behind PRET: it was refused for the want of it, or by a server that
+    /// announces PRET.
+    fn wants_pret(&self, refusal: &Reply) -> bool {
+        let announced = self.profile.features().is_some_and(|features| features.has("PRET"));
+        let asked = quirks::asks_for_pret(refusal) || announced;
+        asked
+            && self.profile.learn(|quirks| {
+                let was = std::mem::replace(&mut quirks.wants_pret, Capability::Yes);
+                was == Capability::Untold
+            })
     }
 }

@@ -10,6 +10,7 @@ use rustls::ClientConnection;
 use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
+use crate::ftp::quirks;
 use crate::ftp::reply::{Reply, ReplyParser};
 use crate::ftp::stream::Stream;
 
@@ -30,6 +31,10 @@ pub struct ControlConnection {
     reply_timeout: Duration,
     double_iac: bool,
     broken: bool,
+    /// The command sent last, or one sent with it, was answered by a 1xx.
+    announced: bool,
+    /// REST was taken, and no transfer has ended well since.
+    holds_offset: bool,
     /// Commands handed to the network so far.
     sent: u64,
 }
@@ -52,6 +57,8 @@ impl ControlConnection {
             reply_timeout,
             double_iac: false,
             broken: false,
+            announced: false,
+            holds_offset: false,
             sent: 0,
         })
     }
@@ -94,6 +101,26 @@ impl ControlConnection {
     /// Whether nothing more can be done with it.
     pub fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Whether the last transfer was announced by a 1xx.
+    pub(crate) fn was_announced(&self) -> bool {
+        self.announced
+    }
+
+    /// Whether the server may keep an offset for the next transfer.
+    pub(crate) fn may_hold_offset(&self) -> bool {
+        self.holds_offset
+    }
+
+    /// Whether a reply has begun to come, or the connection has ended; never waits.
+    pub(crate) fn has_input(&mut self) -> bool {
+        !self.input.is_empty() || self.broken || !self.stream.is_quiet()
+    }
+
+    /// The socket below, to wait on. What [`ControlConnection::has_input`] has found does not show on it.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.stream.socket()
     }
 
     /// How many commands may have reached the server: the difference tells whether a failed exchange left
@@ -175,6 +202,7 @@ impl ControlConnection {
             }
         };
         self.sent += commands.len() as u64;
+        self.announced = false;
         for command in commands {
             log::debug!("#{} > {command}", self.number);
             self.expected.push_back(command.to_string());
@@ -204,12 +232,24 @@ impl ControlConnection {
                     self.broken = true;
                     return Err(Error::Closed(Some(reply)));
                 }
-                let verb = self.expected.front().map_or("", |words| words.split(' ').next().unwrap_or(""));
+                let words = self.expected.front().map_or("", String::as_str);
+                let (verb, argument) = words.split_once(' ').unwrap_or((words, ""));
                 if !fits(reply.code(), verb) {
                     self.broken = true;
                     return Err(Error::Misbehaved("a reply does not fit its command"));
                 }
-                if !reply.is_preliminary() {
+                if quirks::forgot_login(&reply) && !precedes_login(verb) {
+                    self.broken = true;
+                    return Err(Error::Closed(Some(reply)));
+                }
+                match verb {
+                    "REST" if reply.is_intermediate() => self.holds_offset = argument != "0",
+                    "RETR" | "STOR" | "APPE" if reply.is_completion() => self.holds_offset = false,
+                    _ => {}
+                }
+                if reply.is_preliminary() {
+                    self.announced = true;
+                } else {
                     self.expected.pop_front();
                 }
                 Ok(reply)
@@ -285,6 +325,14 @@ impl ControlConnection {
             }
         }
     }
+}
+
+/// Whether a command may be refused for want of a login.
+fn precedes_login(verb: &str) -> bool {
+    matches!(
+        verb,
+        "the" | "USER" | "PASS" | "ACCT" | "AUTH" | "PBSZ" | "PROT" | "FEAT" | "HOST" | "CLNT" | "SYST"
+    )
 }
 
 /// Whether a code can answer a command. Only codes that belong to few commands tell (RFC 959 s.4.2.2 and

@@ -111,7 +111,7 @@ impl Session {
             ListCommand::List => (Command::bare("LIST"), ListParser::new(self.profile.dialect(), context)),
         };
         let before = vec![Command::with("CWD", dir)];
-        let plan = Plan { before, before_must_succeed: true, offset: 0, transfer };
+        let plan = Plan { before, before_must_succeed: true, offset: 0, allocate: None, transfer };
         let (mut transfer, _) = match self.start_transfer(&plan, deadline) {
             // An empty directory is an error to some servers, by LIST and by NLST (features: MVS, ProFTPD).
             Err(Error::Refused { command, reply })
@@ -129,6 +129,7 @@ impl Session {
             }
         }
         let reply = transfer.finish(deadline)?;
+        self.learn_opening();
         let listing = parser.finish();
         if let Some(dialect) = listing.dialect.filter(|_| command != ListCommand::Mlsd) {
             self.profile.learn_dialect(dialect);
@@ -148,11 +149,13 @@ impl Session {
         check: bool,
         deadline: Deadline,
     ) -> Result<(Transfer<'_>, Option<Facts>), Error> {
+        self.prove_far_restart(path, offset, deadline)?;
         let questions = if check { self.questions(path) } else { Vec::new() };
         let plan = Plan {
             before: questions.clone(),
             before_must_succeed: false,
             offset,
+            allocate: None,
             transfer: Command::with("RETR", path),
         };
         let profile = self.profile.clone();

@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use crate::ftp::data::Method;
 use crate::ftp::features::{Capability, Features};
 use crate::ftp::list::Dialect;
+use crate::ftp::quirks::Quirks;
 use crate::ftp::reply::Reply;
+use crate::ftp::setters::{SETTERS, Setter, TIME_SETTERS};
 use crate::ftp::tls::TlsFacts;
 
 /// The command that lists a directory.
@@ -20,26 +22,6 @@ pub enum ListCommand {
     /// `LIST`: pyftpdlib 2.2.0 refuses options.
     List,
 }
-
-/// A command that sets something of a path, and that not every server has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Setter {
-    /// `MFMT time path` (draft-somers-ftp-mfxx-04 s.3).
-    Mfmt,
-    /// `MDTM time path`: vsftpd 3.0.3, Serv-U. Others take it as the name of a file.
-    Mdtm,
-    /// `SITE UTIME time path`.
-    SiteUtime,
-    /// `SITE CHMOD mode path`.
-    SiteChmod,
-    /// `MFF UNIX.mode=mode; path` (draft-somers-ftp-mfxx-04 s.6).
-    MffMode,
-    /// `SITE SYMLINK target path`: ProFTPD with mod_site_misc.
-    SiteSymlink,
-}
-
-/// All of [`Setter`].
-const SETTERS: usize = 6;
 
 /// Learned facts. Each is a fact of the server, not of a connection; reading one never waits.
 #[derive(Debug, Default)]
@@ -65,8 +47,13 @@ struct Facts {
     list_command: Option<ListCommand>,
     dialect: Option<Dialect>,
     system_told: bool,
+    quirks: Quirks,
     /// By [`Setter`].
     setters: [Capability; SETTERS],
+    /// The ways whose effect was seen once.
+    proven: [bool; SETTERS],
+    /// How many seconds later than it was told each way sets times: of servers that take local time.
+    shifts: [i64; SETTERS],
 }
 
 impl ServerProfile {
@@ -119,6 +106,7 @@ impl ServerProfile {
         facts.setters[Setter::Mfmt as usize] = announced(features.has("MFMT"));
         let mff = features.parameters("MFF").unwrap_or_default().to_ascii_lowercase();
         facts.setters[Setter::MffMode as usize] = announced(mff.contains("unix.mode"));
+        facts.setters[Setter::MffModify as usize] = announced(mff.contains("modify"));
         if !features.has("MDTM") {
             facts.setters[Setter::Mdtm as usize] = Capability::No;
         }
@@ -187,7 +175,7 @@ impl ServerProfile {
 
     /// Setting a modification time.
     pub fn set_time(&self) -> Capability {
-        self.any_of(&[Setter::Mfmt, Setter::Mdtm, Setter::SiteUtime])
+        self.any_of(&TIME_SETTERS)
     }
 
     /// Making symbolic links.
@@ -217,6 +205,39 @@ impl ServerProfile {
         if before != known && !works {
             log::info!("the server cannot do {setter:?}");
         }
+    }
+
+    /// What replies have shown of the server's ways.
+    pub fn quirks(&self) -> Quirks {
+        self.facts.lock().quirks
+    }
+
+    /// Keeps something that a reply has shown.
+    pub(crate) fn learn<T>(&self, change: impl FnOnce(&mut Quirks) -> T) -> T {
+        change(&mut self.facts.lock().quirks)
+    }
+
+    /// Whether a way of setting something was seen to do it.
+    pub(crate) fn is_proven(&self, setter: Setter) -> bool {
+        self.facts.lock().proven[setter as usize]
+    }
+
+    /// Notes that it was.
+    pub(crate) fn prove(&self, setter: Setter) {
+        let mut facts = self.facts.lock();
+        facts.proven[setter as usize] = true;
+        facts.setters[setter as usize] = Capability::Yes;
+    }
+
+    /// How many seconds later than told a way sets times; 0 is right.
+    pub(crate) fn shift(&self, setter: Setter) -> i64 {
+        self.facts.lock().shifts[setter as usize]
+    }
+
+    /// Keeps that.
+    pub(crate) fn learn_shift(&self, setter: Setter, seconds: i64) {
+        log::info!("{setter:?} sets times that are {seconds} s off, as of a server that takes local time");
+        self.facts.lock().shifts[setter as usize] = seconds;
     }
 
     /// The way of making data connections that has worked.

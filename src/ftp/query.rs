@@ -6,6 +6,7 @@ use crate::ftp::error::Error;
 use crate::ftp::features::Capability;
 use crate::ftp::list::{self, EntryKind, RemoteEntry};
 use crate::ftp::profile::ServerProfile;
+use crate::ftp::quirks;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::time::{self, Modified};
@@ -46,7 +47,7 @@ impl Session {
             return Ok(Facts::Doubtful);
         }
         facts_from(&self.profile, questions, replies).map_err(|error| match error {
-            Error::Refused { command, reply } => self.control.refused(command, reply),
+            Error::Refused { command, reply } => self.size_refused(command, reply),
             other => {
                 self.control.break_off();
                 other
@@ -62,12 +63,28 @@ impl Session {
     pub fn size(&mut self, path: &[u8], deadline: Deadline) -> Result<Option<u64>, Error> {
         let command = Command::with("SIZE", path);
         let words = command.to_string();
-        let reply = self.control.exchange(command, deadline)?;
+        let reply = self
+            .exchange_all(vec![command], deadline)?
+            .pop()
+            .ok_or(Error::Misbehaved("a reply is missing"))?;
         match reply.code() {
             213 => Ok(number(reply.text())),
             500 | 502 | 504 => Ok(None),
-            _ => Err(self.control.refused(words, reply)),
+            _ => Err(self.size_refused(words, reply)),
         }
+    }
+
+    /// The error of a refused question. Where it is TYPE A that SIZE is refused for, the server has lost TYPE I, and
+    /// says nothing of the path.
+    fn size_refused(&mut self, words: String, reply: Reply) -> Error {
+        let path = words.strip_prefix("SIZE ").map(str::as_bytes);
+        let lost = path.is_some_and(|path| quirks::refuses_for_ascii(&reply, path));
+        if lost && self.profile.quirks().keeps_type != Capability::No {
+            self.forget_type(&reply);
+            self.control.break_off();
+            return Error::Misbehaved("it has lost TYPE I");
+        }
+        self.control.refused(words, reply)
     }
 
     /// The commands whose answers [`facts_from`] understands.
@@ -108,7 +125,14 @@ pub(crate) fn facts_from(
         let confused = profile.mlst_confuses_links()
             && entry.kind == EntryKind::File
             && target_size.is_some_and(|size| entry.size != Some(size));
-        return Ok(if confused { Facts::Doubtful } else { Facts::Whole(entry) });
+        // Some servers expand wildcards also here, find several files or none, and tell no size.
+        let globbed = entry.size == Some(0)
+            && questions.first().is_some_and(|question| question.to_string().contains(['*', '?', '[', '{']));
+        return Ok(if confused || globbed { Facts::Doubtful } else { Facts::Whole(entry) });
+    }
+    // A server that counts with 32 bits; a listing may tell more.
+    if first.code() == 213 && first.text().trim_ascii_start().starts_with(b"-") {
+        return Ok(Facts::Doubtful);
     }
     let Some(size) = size(first) else { return Err(refused(0)) };
     let modified = replies.get(1).and_then(|reply| match reply.code() {

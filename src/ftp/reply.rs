@@ -188,6 +188,10 @@ fn code_of(line: &[u8]) -> Option<(u16, bool)> {
 /// Removes the line's CR (one, names may end in another), telnet negotiation in front, doubled IAC, and the
 /// NUL after a CR (RFC 854).
 fn clean(mut line: Vec<u8>) -> Vec<u8> {
+    // CR NUL LF: a server that sends its CR as telnet wants a lone one (RFC 854).
+    if line.ends_with(b"\r\0") {
+        line.pop();
+    }
     if line.last() == Some(&b'\r') {
         line.pop();
     }
@@ -235,6 +239,8 @@ mod tests {
             (b"\xff\xfb\x01220 telnet\r\n", &[(220, 1)]),
             (b"\r\n220 after a blank line\r\n", &[(220, 1)]),
             (b"257 \"\xff\xff\xe9\" not UTF-8\r\n", &[(257, 1)]),
+            (b"220-Gr\xfc\xdfe\r\n\x8f\xe0 1251\r\n220 \xe9\r\n", &[(220, 3)]),
+            (b"220-a\r\0\n220 b\r\0\n331 c\r\n", &[(220, 2), (331, 1)]),
         ];
         for (bytes, expected) in table {
             let replies = all(bytes).unwrap();
@@ -246,6 +252,12 @@ mod tests {
     #[test]
     fn doubled_iac_is_one_byte() {
         assert_eq!(all(b"250 \xff\xffx\r\n").unwrap()[0].text(), b"\xffx");
+    }
+
+    #[test]
+    fn a_cr_in_a_name_keeps_and_a_line_end_loses_its_nul() {
+        assert_eq!(all(b"250 x\r\0y\r\0\r\n").unwrap()[0].text(), b"x\ry\r");
+        assert_eq!(all(b"250 x\r\0\n").unwrap()[0].text(), b"x");
     }
 
     #[test]

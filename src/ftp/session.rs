@@ -8,7 +8,7 @@ use crate::ftp::command::Command;
 use crate::ftp::config::SessionConfig;
 use crate::ftp::control::ControlConnection;
 use crate::ftp::error::Error;
-use crate::ftp::features::Features;
+use crate::ftp::features::{Capability, Features};
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::tls::{self, TlsContext, TlsMode};
@@ -265,8 +265,7 @@ impl Session {
             self.probe_order(deadline).inspect_err(|_| self.profile.learn_pipelining(false))?;
         }
         if self.profile.home().is_none() {
-            let reply = self.control.exchange(Command::bare("PWD"), deadline)?;
-            self.learn_home(&reply);
+            self.find_home(deadline)?;
         }
         let mut commands = self.protection();
         let protection = commands.len();
@@ -321,18 +320,18 @@ impl Session {
         Ok(())
     }
 
-    /// Keeps what PWD told; where that is no path, paths begin at the root.
-    fn learn_home(&self, pwd: &Reply) {
-        let told = (pwd.code() == 257).then(|| quoted_path(pwd.text())).flatten();
-        self.profile.learn_home(told.unwrap_or_else(|| b"/".to_vec()));
-    }
-
     /// Sends commands, together where that is safe, and returns their replies, refusals among them.
     pub(crate) fn exchange_all(
         &mut self,
         commands: Vec<Command>,
         deadline: Deadline,
     ) -> Result<Vec<Reply>, Error> {
+        const NEED_TYPE: [&str; 5] = ["SIZE", "EPSV", "PASV", "EPRT", "PORT"];
+        let needs_type =
+            |command: &Command| NEED_TYPE.contains(&command.to_string().split(' ').next().unwrap_or(""));
+        if self.profile.quirks().keeps_type == Capability::No && commands.iter().any(needs_type) {
+            self.control.perform(Command::with("TYPE", "I"), deadline)?;
+        }
         if self.profile.pipelines() {
             self.control.send(&commands, deadline)?;
             return commands.iter().map(|_| self.control.reply(deadline)).collect();
@@ -352,21 +351,6 @@ fn sort_refusal(error: Error) -> LoginError {
         Some(_) => LoginError::Denied(error),
         None => LoginError::Failed(error),
     }
-}
-
-/// The path in a 257 reply: in quotes, with doubled quotes inside (RFC 959 app. II). pure-ftpd does not
-/// double them, so the last quote that is not doubled ends the path.
-fn quoted_path(text: &[u8]) -> Option<Vec<u8>> {
-    let start = text.iter().position(|&b| b == b'"')? + 1;
-    let mut path = Vec::new();
-    let mut rest = text[start..].iter().copied().peekable();
-    while let Some(byte) = rest.next() {
-        if byte == b'"' && rest.next_if_eq(&b'"').is_none() {
-            return path.starts_with(b"/").then_some(path);
-        }
-        path.push(byte);
-    }
-    None
 }
 
 #[cfg(test)]
@@ -397,19 +381,5 @@ mod tests {
         assert_eq!(utf8_commands("211-Features:\r\n UTF8\r\n211 End", true), ["OPTS UTF8 ON"]);
         assert_eq!(utf8_commands("211-Features:\r\n CLNT\r\n211 End", true), [""; 0]);
         assert_eq!(utf8_commands("500 what?", true), [""; 0]);
-    }
-
-    #[test]
-    fn the_login_directory_is_read_from_its_quotes() {
-        let table: &[(&[u8], Option<&[u8]>)] = &[
-            (b"\"/home/lena\" is the current directory", Some(b"/home/lena")),
-            (b"\"/a \"\"b\"\"\"", Some(b"/a \"b\"")),
-            (b"/no/quotes", None),
-            (b"\"C:\\lena\"", None),
-            (b"\"/open", None),
-        ];
-        for (text, path) in table {
-            assert_eq!(quoted_path(text).as_deref(), *path, "{:?}", String::from_utf8_lossy(text));
-        }
     }
 }

@@ -32,6 +32,17 @@ struct Secured {
     ended: bool,
 }
 
+/// What a connection has for its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// No bytes yet.
+    Nothing,
+    /// Some bytes.
+    Bytes,
+    /// No bytes any more: it has ended, or failed.
+    End,
+}
+
 impl Stream {
     /// A connection in clear text.
     pub(crate) fn plain(socket: TcpStream) -> Stream {
@@ -172,22 +183,45 @@ impl Stream {
     /// Whether the connection is silent, as it should be while nothing is asked: nothing to read, not closed.
     /// What only concerns the TLS layer (the tickets of TLS 1.3 come after the handshake) is taken in.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        let Some(mut tls) = self.tls.take() else { return crate::ftp::transport::is_quiet(&self.socket) };
-        let quiet = self.socket.set_nonblocking(true).is_ok() && {
-            let mut quiet = true;
-            while quiet {
-                match self.receive_now(&mut tls) {
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                    other => quiet = other.is_ok() && !tls.ended,
-                }
-            }
-            let state = tls.connection.process_new_packets();
-            let silent = state.is_ok_and(|s| s.plaintext_bytes_to_read() == 0 && !s.peer_has_closed());
-            quiet && silent && tls.start == tls.input.len()
+        self.waiting() == Waiting::Nothing
+    }
+
+    /// What the next [`Stream::read`] would meet; never waits. Of a TLS connection, no more is taken in than its
+    /// layer holds.
+    pub(crate) fn waiting(&mut self) -> Waiting {
+        let Some(mut tls) = self.tls.take() else {
+            return match crate::ftp::transport::peek(&self.socket) {
+                Ok(1..) => Waiting::Bytes,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => Waiting::Nothing,
+                _ => Waiting::End,
+            };
         };
-        let blocks = self.socket.set_nonblocking(false).is_ok();
+        let mut waiting = self.waiting_secured(&mut tls);
+        if self.socket.set_nonblocking(false).is_err() {
+            waiting = Waiting::End;
+        }
         self.tls = Some(tls);
-        quiet && blocks
+        waiting
+    }
+
+    /// Leaves the socket in non-blocking mode.
+    fn waiting_secured(&mut self, tls: &mut Secured) -> Waiting {
+        if self.socket.set_nonblocking(true).is_err() {
+            return Waiting::End;
+        }
+        loop {
+            match tls.connection.process_new_packets() {
+                Ok(state) if state.plaintext_bytes_to_read() > 0 => return Waiting::Bytes,
+                Ok(state) if state.peer_has_closed() || tls.ended => return Waiting::End,
+                Ok(_) => {}
+                Err(_) => return Waiting::End,
+            }
+            match self.receive_now(tls) {
+                Ok(()) => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Waiting::Nothing,
+                Err(_) => return Waiting::End,
+            }
+        }
     }
 
     fn send_records(&mut self, tls: &mut Secured, deadline: Deadline) -> io::Result<()> {

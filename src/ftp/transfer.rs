@@ -29,15 +29,15 @@ pub struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    /// Takes over after the transfer command was answered by `first`.
+    /// Takes over after the transfer command was answered by `first`, if it was.
     pub(crate) fn new(
         control: &'a mut ControlConnection,
         data: Stream,
-        first: Reply,
+        first: Option<Reply>,
         stall: Duration,
         profile: Arc<ServerProfile>,
     ) -> Transfer<'a> {
-        let ended = (!first.is_preliminary()).then_some(first);
+        let ended = first.filter(|first| !first.is_preliminary());
         Transfer { control, data: Some(data), ended, stall, settled: false, profile }
     }
 
@@ -96,7 +96,7 @@ impl<'a> Transfer<'a> {
         }
         let reply = match self.ended.take() {
             Some(reply) => reply,
-            None => self.control.reply(deadline)?,
+            None => self.final_reply(deadline)?,
         };
         if is_new_session && self.profile.tls.learn_from_new_session(&reply) {
             // It says nothing of the file, whatever its words (ProFTPD: "Operation not permitted"): another
@@ -112,6 +112,15 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// The reply after the announcement, which may have been overtaken by the data.
+    fn final_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        let was_announced = self.control.was_announced();
+        match self.control.reply(deadline)? {
+            reply if reply.is_preliminary() && !was_announced => self.control.reply(deadline),
+            reply => Ok(reply),
+        }
+    }
+
     /// Stops in the middle: closes the data connection and reads the one reply that ends the transfer,
     /// whatever its code (vsftpd 426, pyftpdlib 426, pure-ftpd 150, anyone 226). ABOR is never sent: vsftpd
     /// and ProFTPD ignore it and send the whole file.
@@ -121,7 +130,7 @@ impl<'a> Transfer<'a> {
     pub fn abandon(mut self, deadline: Deadline) -> Result<(), Error> {
         drop(self.data.take());
         if self.ended.is_none() {
-            let reply = self.control.reply(deadline)?;
+            let reply = self.final_reply(deadline)?;
             if reply.is_preliminary() {
                 self.control.settle();
             }

@@ -158,14 +158,13 @@ pub(crate) fn accept(listener: &TcpListener, peer: IpAddr, deadline: Deadline) -
     }
 }
 
-/// Whether a connection that should be silent is: nothing to read, not closed.
-pub(crate) fn is_quiet(stream: &TcpStream) -> bool {
+/// Whether there is something to read: 1, or 0 at the end. Takes nothing and never waits.
+///
+/// # Errors
+/// `WouldBlock` where the connection is silent; else it has failed.
+pub(crate) fn peek(stream: &TcpStream) -> io::Result<usize> {
     let mut byte = [std::mem::MaybeUninit::uninit(); 1];
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    match socket2::SockRef::from(stream).recv_with_flags(&mut byte, flags) {
-        Err(e) => e.kind() == io::ErrorKind::WouldBlock,
-        Ok(_) => false,
-    }
+    socket2::SockRef::from(stream).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)
 }
 
 fn tune(socket: &Socket) -> io::Result<()> {

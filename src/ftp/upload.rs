@@ -35,7 +35,8 @@ pub enum StoreAt {
 /// Bytes on their way to the server. It borrows its session, so that no other command can be sent meanwhile.
 /// It must end with [`Upload::finish`] or [`Upload::abandon`]; dropped in between, the connection is broken.
 ///
-/// From the moment that [`Session::store`] has returned one, the server has announced the transfer (1xx): it
+/// From the moment that [`Session::store`] has returned one, the server has announced the transfer (1xx; or it
+/// is one that announces nothing, and has not refused it for a second): it
 /// has opened the file, emptied it where it begins at the start, and the file will begin with what was sent
 /// by then, or with a part of it, however the transfer ends.
 #[derive(Debug)]
@@ -53,13 +54,29 @@ impl Session {
     /// data connection; nothing was changed then (but ProFTPD 1.3.8 leaves an empty file when it refuses an
     /// offset into a missing one). Else a failed connection; whether the file was opened is not known then.
     pub fn store(&mut self, path: &[u8], at: StoreAt, deadline: Deadline) -> Result<Upload<'_>, Error> {
+        self.store_sized(path, at, 0, deadline)
+    }
+
+    /// As [`Session::store`], and tells a server that insists on ALLO that the file will have `size` bytes, as far
+    /// as that is known.
+    ///
+    /// # Errors
+    /// As [`Session::store`].
+    pub fn store_sized(
+        &mut self,
+        path: &[u8],
+        at: StoreAt,
+        size: u64,
+        deadline: Deadline,
+    ) -> Result<Upload<'_>, Error> {
         let (verb, offset) = match at {
             StoreAt::Start => ("STOR", 0),
             StoreAt::Offset(offset) => ("STOR", offset),
             StoreAt::End => ("APPE", 0),
         };
         let transfer = Command::with(verb, path);
-        let plan = Plan { before: Vec::new(), before_must_succeed: false, offset, transfer };
+        let allocate = (verb == "STOR").then_some(size);
+        let plan = Plan { before: Vec::new(), before_must_succeed: false, offset, allocate, transfer };
         let stall = self.config.timeouts.stall;
         let (transfer, _) = self.start_transfer(&plan, deadline)?;
         if transfer.is_ended() {

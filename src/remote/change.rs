@@ -9,6 +9,7 @@ use crate::ftp::error::Error as FtpError;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
 use crate::ftp::session::Session;
+use crate::ftp::setters::Setter;
 use crate::remote::error::{Error, Kind};
 use crate::remote::explain::{
     MAKE_DIRECTORY, MAKE_LINK, REMOVE, REMOVE_DIRECTORY, RENAME, SET_MODE, SET_TIME,
@@ -151,7 +152,16 @@ impl Remote {
         };
         let (result, doubt) = self.attempt_change(MAKE_LINK, path, Lane::Metadata, deadline, work)?;
         let refusal = match result {
-            Ok(true) => return Ok(()),
+            Ok(true) if self.profile.is_proven(Setter::SiteSymlink) => return Ok(()),
+            Ok(true) => {
+                if matches!(self.find(path, deadline), Ok(None)) {
+                    self.profile.learn_setter(Setter::SiteSymlink, false);
+                    let cause = "the server says that it makes links, and does not";
+                    return Err(self.error(Kind::Unsupported, MAKE_LINK, path, cause));
+                }
+                self.profile.prove(Setter::SiteSymlink);
+                return Ok(());
+            }
             Ok(false) => {
                 let cause = "the server has no command that makes this link";
                 return Err(self.error(Kind::Unsupported, MAKE_LINK, path, cause));
@@ -200,6 +210,12 @@ impl Remote {
                 Granted::Refused(refusal) => return Err(self.explain(verb, path, refusal, deadline)),
             }
         }
+        if let (Some(setter), Some(mode)) = (settled.unseen_mode, wishes.mode)
+            && !self.sets_mode(setter, path, mode, deadline)
+        {
+            // Now by another way, if there is one.
+            return self.set(path, wishes, deadline);
+        }
         Ok(match settled.facts {
             Ok(Facts::Whole(entry)) => Some(RemoteEntry { name: path.file_name().into(), ..entry }),
             Ok(Facts::File { size, modified }) => {
@@ -208,6 +224,19 @@ impl Remote {
             }
             Ok(Facts::Doubtful) | Err(_) => None,
         })
+    }
+
+    /// Looks once per server, where only a listing tells modes, whether it sets them: some say yes and do nothing.
+    fn sets_mode(&self, setter: Setter, path: &RemotePath, mode: u16, deadline: Deadline) -> bool {
+        // A listing that does not tell is not asked for again either.
+        let told = self.find(path, deadline).ok().flatten().and_then(|entry| entry.mode);
+        if told.is_some_and(|told| (told ^ mode) & 0o777 != 0) {
+            log::info!("the server says that it sets modes, and does not");
+            self.profile.learn_setter(setter, false);
+            return false;
+        }
+        self.profile.prove(setter);
+        true
     }
 
     /// Whether what was just made as `path` is listed under that name. Pure-FTPd 1.0.50 replaces control characters

@@ -10,6 +10,10 @@ use crate::remote::classify;
 /// themselves done.
 const ATTEMPTS: u32 = 4;
 
+/// What servers say behind 5xx when they mean "not now".
+const TRANSIENT: [&str; 6] =
+    ["broken pipe", "timed out", "try again", "try later", "temporarily", "connection reset"];
+
 /// How long to wait before the next attempt; `None` when another would change nothing. `attempt` counts from
 /// 1; `fresh` tells whether the connection was made for this attempt.
 pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Option<Duration> {
@@ -25,7 +29,7 @@ pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Opt
         Error::Refused { reply, .. } if classify::told(reply).is_some() => None,
         // 5xx is final (RFC 959 s.4.2.1), but for the texts of servers that mean "not now".
         Error::Refused { reply, .. }
-            if reply.is_transient() || reply.says("broken pipe") || reply.says("timed out") =>
+            if reply.is_transient() || TRANSIENT.iter().any(|words| reply.says(words)) =>
         {
             Some(backoff)
         }
@@ -64,9 +68,13 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_but_not_for_ever() {
-        for error in
-            [refused("426 aborted\r\n"), refused("550 Connection timed out\r\n"), Error::Closed(None)]
-        {
+        for error in [
+            refused("426 aborted\r\n"),
+            refused("550 Connection timed out\r\n"),
+            refused("550 x: Broken pipe\r\n"),
+            refused("553 Server busy, please try again\r\n"),
+            Error::Closed(None),
+        ] {
             assert!(pause_before_next(1, true, &error).is_some(), "{error}");
             assert_eq!(pause_before_next(ATTEMPTS, true, &error), None);
         }

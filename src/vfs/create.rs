@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::deadline::Deadline;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::read::Patience;
 use crate::remote::{Kind, Name, RemotePath};
@@ -42,6 +43,7 @@ impl FileSystem {
             return Ok((Timed { value: attr, ttl: found.ttl }, opened));
         }
         let path = dir.join(&name);
+        self.refuse_other_case(&dir, &name, None, patience)?;
         let mode = permissions(mode);
         let draft = changes.writers.create(path, Some(mode))?;
         let entry = fresh(&name, EntryKind::File, mode);
@@ -133,7 +135,7 @@ impl FileSystem {
         parent: u64,
         name: &[u8],
         patience: Patience,
-    ) -> Result<(&crate::vfs::Changes, Name, RemotePath, crate::deadline::Deadline), Error> {
+    ) -> Result<(&crate::vfs::Changes, Name, RemotePath, Deadline), Error> {
         let changes = self.changes()?;
         let name = self.name(name)?;
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
@@ -142,8 +144,36 @@ impl FileSystem {
         if known.is_some_and(|answer| answer.entry.is_some()) {
             return Err(Error::Exists);
         }
+        self.refuse_other_case(&dir, &name, None, patience)?;
         let path = dir.join(&name);
         Ok((changes, name, path, deadline))
+    }
+
+    /// Where the server takes names for one whatever their case, a new name may be that of another file, which
+    /// would be written over unseen. `but` is no other file.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] for such a name; those of asking the server.
+    pub(super) fn refuse_other_case(
+        &self,
+        dir: &RemotePath,
+        name: &Name,
+        but: Option<&Name>,
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let Some((listing, _)) = self.directories.cached_listing(dir, Instant::now()) else { return Ok(()) };
+        let differs =
+            |other: &[u8]| other != name.as_bytes() && but.is_none_or(|but| but.as_bytes() != other);
+        let alike =
+            |entry: &RemoteEntry| entry.name.eq_ignore_ascii_case(name.as_bytes()) && differs(&entry.name);
+        if !listing.entries().iter().any(alike) {
+            return Ok(());
+        }
+        let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
+        match self.changes()?.remote.is_there_in_other_case(&dir.join(name), deadline)? {
+            true => Err(Error::Exists),
+            false => Ok(()),
+        }
     }
 
     /// What is in a directory has changed by our own doing, and so its time.

@@ -43,6 +43,10 @@ impl FileSystem {
             return Ok(());
         }
         let target = self.ask(&new_dir, &new_name, patience, Instant::now())?.entry;
+        if target.is_none() {
+            let itself = (dir == new_dir).then_some(&name);
+            self.refuse_other_case(&new_dir, &new_name, itself, patience)?;
+        }
         match (&target, entry.kind) {
             (Some(_), _) if flags & NO_REPLACE != 0 => return Err(Error::Exists),
             (Some(target), EntryKind::Directory) if target.kind != EntryKind::Directory => {

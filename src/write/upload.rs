@@ -12,7 +12,7 @@ use crate::ftp::error::Error as FtpError;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
 use crate::ftp::session::Session;
-use crate::ftp::upload::StoreAt;
+use crate::ftp::upload::{StoreAt, Upload};
 use crate::read::Patience;
 use crate::remote::{Error, Kind, Lane, Remote, RemotePath};
 use crate::write::WriteError;
@@ -323,27 +323,54 @@ fn send(
     bound: &mut Bound,
 ) -> Result<Sent, End> {
     let at = if start.from == 0 { StoreAt::Start } else { StoreAt::End };
-    let mut upload = match session.store(path.as_bytes(), at, bound.deadline()) {
-        Ok(upload) => upload,
-        Err(error) => {
-            let mut state = file.state.lock();
-            let refused = matches!(error, FtpError::Refused { .. });
-            if refused && at == StoreAt::End && !is_full(&error) {
-                if is_unknown(&error) {
-                    file.shared.appends_not.store(true, Ordering::Relaxed);
-                    log::info!("the server does not append ({error}); whole files are sent");
-                }
-                state.staged.distrust();
-                return Err(End::Again);
-            }
-            if !refused && at == StoreAt::Start {
-                state.before = None;
-                // It may have been emptied.
-                state.staged.distrust();
-            }
-            return Err(error.into());
-        }
+    let (name, size) = (path.as_bytes(), file.state.lock().staged.size());
+    let error = match session.store_sized(name, at, size, bound.deadline()) {
+        Ok(upload) => return carry(file, upload, start, bound),
+        Err(error) => error,
     };
+    let error = if at == StoreAt::Start && Remote::is_kept_by_the_server(&error) {
+        // All that the file shall have is here, and STOR would have emptied it too.
+        if let Err(refusal) = session.remove_file(name, bound.deadline()) {
+            return Err(if refusal.is_fatal() { refusal } else { error }.into());
+        }
+        log::debug!("{path} was deleted, since the server writes over no file: {error}");
+        {
+            let mut state = file.state.lock();
+            state.before = None;
+            state.staged.distrust();
+        }
+        match session.store_sized(name, at, size, bound.deadline()) {
+            Ok(upload) => return carry(file, upload, start, bound),
+            Err(error) => error,
+        }
+    } else {
+        error
+    };
+    let mut state = file.state.lock();
+    let refused = matches!(error, FtpError::Refused { .. });
+    if refused && at == StoreAt::End && !is_full(&error) {
+        if is_unknown(&error) {
+            file.shared.appends_not.store(true, Ordering::Relaxed);
+            log::info!("the server does not append ({error}); whole files are sent");
+        }
+        state.staged.distrust();
+        return Err(End::Again);
+    }
+    if !refused && at == StoreAt::Start {
+        state.before = None;
+        // It may have been emptied.
+        state.staged.distrust();
+    }
+    Err(error.into())
+}
+
+/// Carries the bytes of an upload that has begun, and reads its final reply.
+fn carry(
+    file: &Arc<WriteFile>,
+    mut upload: Upload<'_>,
+    start: &Start,
+    bound: &mut Bound,
+) -> Result<Sent, End> {
     bound.progress();
     {
         let mut state = file.state.lock();

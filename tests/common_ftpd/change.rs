@@ -6,8 +6,8 @@ use super::tree::{join, seconds};
 use super::writing::Setting;
 
 /// All that change something; two-argument MDTM is the one that cannot be told by its verb.
-const CHANGES: [&str; 11] =
-    ["STOR", "APPE", "DELE", "MKD", "XMKD", "RMD", "XRMD", "RNFR", "RNTO", "MFMT", "SITE"];
+const CHANGES: [&str; 12] =
+    ["STOR", "APPE", "DELE", "MKD", "XMKD", "RMD", "XRMD", "RNFR", "RNTO", "MFMT", "MFF", "SITE"];
 
 impl Connection<'_> {
     /// Obeys a command that changes something; `None` when it is none.
@@ -20,11 +20,20 @@ impl Connection<'_> {
         if let Some(text) = writing.denied {
             return Some(self.reply(text));
         }
-        let mut path = join(cwd, argument);
+        let mut path = self.resolve(quirks, cwd, argument);
+        if verb == "RNTO" && self.renaming.as_ref() == Some(&path) {
+            // Only the case changes.
+            path = join(cwd, argument);
+        }
         if writing.tidies_names && ["STOR", "APPE", "MKD", "RNTO"].contains(&verb) {
             path = tidy(&path);
         }
         Some(match verb {
+            "STOR" if writing.allo && !std::mem::take(&mut self.allocated) => {
+                self.reply("503 ALLO required before STOR")
+            }
+            "STOR" if writing.write_once && self.is_there(&path) => self.reply("553 File exists"),
+            "STOR" if writing.renames_uploads => self.store(quirks, "STOR", &format!("{path}.1")),
             "STOR" => self.store(quirks, "STOR", &path),
             "APPE" => self.store(quirks, "APPE", &path),
             "DELE" if writing.keeps.is_some() => self.reply(writing.keeps.unwrap_or_default()),
@@ -53,6 +62,7 @@ impl Connection<'_> {
                 None => self.reply("503 Use RNFR first"),
             },
             "SITE" => self.site(quirks, argument, cwd),
+            "MFF" => self.modify_facts(quirks, argument, cwd),
             _ => {
                 let setting = if verb == "MFMT" { writing.mfmt } else { Setting::Works };
                 self.set_time(setting, argument, cwd)
@@ -75,6 +85,10 @@ impl Connection<'_> {
                 let path = join(cwd, path);
                 self.set(quirks.writing.chmod, |tree| tree.set_mode(&path, mode))
             }
+            "UTIME" if quirks.writing.utime_of_three => match times_of_three(rest) {
+                Some(turned) => self.set_time(quirks.writing.utime, &turned, cwd),
+                None => self.reply("550 No such file"),
+            },
             "UTIME" => self.set_time(quirks.writing.utime, rest, cwd),
             "SYMLINK" if quirks.writing.symlink => {
                 let Some((target, path)) = rest.split_once(' ') else { return self.reply("501 Two paths") };
@@ -85,10 +99,28 @@ impl Connection<'_> {
         }
     }
 
+    /// `MFF fact=value; path`.
+    fn modify_facts(&mut self, quirks: &Quirks, argument: &str, cwd: &str) -> Step {
+        let setting = quirks.writing.mff;
+        let Some((fact, path)) = argument.split_once("; ") else { return self.reply("501 Bad facts") };
+        match fact.split_once('=') {
+            Some(("modify", time)) => self.set_time(setting, &format!("{time} {path}"), cwd),
+            Some(("UNIX.mode", mode)) => {
+                let Ok(mode) = u16::from_str_radix(mode, 8) else { return self.reply("501 Bad mode") };
+                let path = join(cwd, path);
+                self.set(setting, |tree| tree.set_mode(&path, mode))
+            }
+            _ => self.reply("501 Bad facts"),
+        }
+    }
+
     fn set_time(&mut self, setting: Setting, argument: &str, cwd: &str) -> Step {
         let Some((time, path)) = time_and_path(argument) else { return self.reply("501 Bad time") };
         let path = join(cwd, path);
-        self.set_with(setting, |tree| tree.set_time(&path, time), &format!("213 Modify={argument}"))
+        let usual = format!("213 Modify={argument}");
+        let text = self.quirks().writing.mfmt_done.unwrap_or(&usual).to_owned();
+        let time = if let Setting::Local(east) = setting { time - east } else { time };
+        self.set_with(setting, |tree| tree.set_time(&path, time), &text)
     }
 
     fn set(&mut self, setting: Setting, set: impl FnOnce(&mut super::Tree) -> Result<(), String>) -> Step {
@@ -102,7 +134,8 @@ impl Connection<'_> {
         text: &str,
     ) -> Step {
         match setting {
-            Setting::Works => self.done(set, text),
+            Setting::Works | Setting::Local(_) => self.done(set, text),
+            Setting::Lies => self.reply(text),
             Setting::Unknown => self.reply("500 Unknown command"),
             Setting::Refused => self.reply("550 Operation not permitted"),
         }
@@ -121,6 +154,14 @@ impl Connection<'_> {
 fn time_and_path(argument: &str) -> Option<(i64, &str)> {
     let (time, path) = argument.split_once(' ')?;
     Some((seconds(time)?, path))
+}
+
+/// `path atime mtime ctime UTC` as `mtime path`.
+fn times_of_three(argument: &str) -> Option<String> {
+    let mut words = argument.rsplitn(5, ' ');
+    let (zone, _, modified, _, path) =
+        (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
+    (zone == "UTC").then(|| format!("{modified} {path}"))
 }
 
 fn tidy(path: &str) -> String {

@@ -33,6 +33,14 @@ pub(super) struct Connection<'a> {
     logged_in: bool,
     cwd: String,
     pub(super) restart: usize,
+    /// TYPE A.
+    ascii: bool,
+    /// PRET came.
+    pret: bool,
+    /// EPSV came.
+    epsv: bool,
+    /// ALLO came.
+    pub(super) allocated: bool,
     pub(super) way: Option<Way>,
     /// The argument of RNFR.
     pub(super) renaming: Option<String>,
@@ -62,6 +70,10 @@ impl<'a> Connection<'a> {
             logged_in,
             cwd,
             restart,
+            ascii: true,
+            pret: false,
+            epsv: false,
+            allocated: false,
             way,
             renaming,
             held,
@@ -186,7 +198,7 @@ impl<'a> Connection<'a> {
             return Ok(());
         }
         let quirks = self.quirks();
-        let path = join(&self.cwd, argument);
+        let path = self.resolve(&quirks, &self.cwd, argument);
         if !self.logged_in && !["USER", "PASS", "ACCT", "FEAT", "QUIT"].contains(&verb.as_str()) {
             return self.reply("530 Please login with USER and PASS.");
         }
@@ -215,7 +227,23 @@ impl<'a> Connection<'a> {
             "ACCT" if quirks.account == Some(argument) => self.welcome(),
             "ACCT" => self.reply("530 Login incorrect."),
             "FEAT" => self.features(&quirks),
-            "OPTS" | "TYPE" | "NOOP" => self.reply("200 OK"),
+            "TYPE" => {
+                self.ascii = argument.starts_with('A');
+                self.reply("200 OK")
+            }
+            "PRET" if quirks.pret.is_some() => {
+                self.pret = true;
+                self.reply("200 OK")
+            }
+            "EPSV" | "PASV" if !self.pret && quirks.pret.is_some() => {
+                self.reply(quirks.pret.map_or("", |(said, _)| said))
+            }
+            "PASV" | "EPRT" | "PORT" if quirks.epsv_only && self.epsv => self.reply("501 Not after EPSV"),
+            "ALLO" => {
+                self.allocated = true;
+                self.reply("202 Superfluous")
+            }
+            "OPTS" | "NOOP" => self.reply("200 OK"),
             "PWD" => self.reply(&format!("257 \"{}\" is the current directory", self.cwd)),
             "CWD" => match self.node(&path) {
                 Some(Node::Directory) => {
@@ -225,8 +253,12 @@ impl<'a> Connection<'a> {
                 Some(_) => self.reply(&format!("550 {argument}: Not a directory")),
                 None => self.absent(argument),
             },
+            "SIZE" if quirks.loses_type && self.ascii => self.reply("550 SIZE not allowed in ASCII mode"),
             "SIZE" if quirks.writing.size => match self.node(&path) {
-                Some(Node::File { bytes, .. }) => self.reply(&format!("213 {}", bytes.len())),
+                Some(Node::File { bytes, .. }) => {
+                    let sign = if quirks.negative_sizes { "-" } else { "" };
+                    self.reply(&format!("213 {sign}{}", bytes.len()))
+                }
                 Some(_) => self.reply(&format!("550 {argument}: not a regular file")),
                 None => self.absent(argument),
             },
@@ -239,7 +271,10 @@ impl<'a> Connection<'a> {
             }
             "MLST" if quirks.mlst => {
                 std::thread::sleep(quirks.writing.slow_facts.unwrap_or_default());
-                let facts = self.shared.tree.lock().facts(&path);
+                let facts = self.shared.tree.lock().facts(&path).map(|facts| match quirks.mlst_globs {
+                    true if path.contains(['*', '?', '[']) => "type=file;size=0;".to_owned(),
+                    _ => facts,
+                });
                 match facts {
                     Some(facts) => self.reply(&format!("250-Listing\r\n {facts} {path}\r\n250 End")),
                     None => self.absent(argument),
@@ -267,6 +302,15 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// The path that `argument` means.
+    pub(super) fn resolve(&self, quirks: &Quirks, cwd: &str, argument: &str) -> String {
+        let path = join(cwd, argument);
+        match quirks.ignores_case {
+            true => self.shared.tree.lock().in_its_case(path),
+            false => path,
+        }
+    }
+
     fn welcome(&mut self) -> Step {
         self.logged_in = true;
         self.reply("230 Logged in")
@@ -286,8 +330,11 @@ impl<'a> Connection<'a> {
             None => {
                 let mlst = if quirks.mlst { " MLST type*;size*;modify*;unique*;UNIX.mode*;\r\n" } else { "" };
                 let mfmt = if quirks.writing.mfmt == Setting::Unknown { "" } else { " MFMT\r\n" };
+                let mff =
+                    if quirks.writing.mff == Setting::Unknown { "" } else { " MFF modify;UNIX.mode;\r\n" };
+                let pret = if quirks.pret.is_some_and(|(_, told)| told) { " PRET\r\n" } else { "" };
                 self.reply(&format!(
-                    "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n{mfmt}{mlst} REST STREAM\r\n SIZE\r\n211 End"
+                    "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n{mfmt}{mff}{pret}{mlst} REST STREAM\r\n SIZE\r\n211 End"
                 ))
             }
         }
@@ -312,6 +359,7 @@ impl<'a> Connection<'a> {
     }
 
     fn passive(&mut self, kind: Passive, extended: bool) -> Step {
+        self.epsv |= extended;
         if kind == Passive::Refused {
             return self.reply("500 Not understood");
         }
@@ -363,17 +411,31 @@ impl<'a> Connection<'a> {
     fn retrieve(&mut self, quirks: &Quirks, argument: &str, path: &str) -> Step {
         let offset = std::mem::take(&mut self.restart);
         let found = self.shared.tree.lock().bytes(path);
-        let Some(mut bytes) = found else { return self.absent(argument) };
+        let Some(mut bytes) = found else {
+            if quirks.keeps_rest {
+                self.restart = offset;
+            }
+            return self.absent(argument);
+        };
         let sent = i64::try_from(bytes.len()).unwrap() + quirks.extra;
         bytes.resize(usize::try_from(sent.max(0)).unwrap(), b'+');
         if offset > bytes.len() {
             return self.reply("554 Restart offset beyond the end of the file");
+        }
+        if quirks.loses_type && std::mem::replace(&mut self.ascii, true) {
+            bytes = String::from_utf8_lossy(&bytes).replace('\n', "\r\n").into_bytes();
+            return self.transfer_in(
+                quirks,
+                Some("150 Opening ASCII mode data connection"),
+                &bytes[offset..],
+            );
         }
         self.transfer(quirks, &bytes[offset..])
     }
 
     /// The announcement of a transfer, where there is one.
     pub(super) fn announce(&mut self, opening: Opening) -> Step {
+        self.pret = false;
         match opening {
             Opening::Says(code) => self.reply(&format!("{code} Opening data connection")),
             Opening::Missing => Ok(()),

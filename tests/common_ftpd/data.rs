@@ -34,8 +34,16 @@ impl Way {
 impl Connection<'_> {
     /// Sends `bytes` over the data connection, with everything that goes before and after.
     pub(super) fn transfer(&mut self, quirks: &Quirks, bytes: &[u8]) -> Step {
+        self.transfer_in(quirks, None, bytes)
+    }
+
+    /// The same, announced by other words than the usual ones.
+    pub(super) fn transfer_in(&mut self, quirks: &Quirks, opening: Option<&str>, bytes: &[u8]) -> Step {
         let Some(way) = self.way.take() else { return self.reply("425 Use EPSV or PORT first") };
-        self.announce(quirks.opening)?;
+        match opening {
+            Some(opening) => self.reply(opening)?,
+            None => self.announce(quirks.opening)?,
+        }
         let connected = self.connect(way, quirks);
         let Ok(mut data) = connected else { return self.reply("425 Can't open data connection") };
         data.set_write_timeout(Some(Duration::from_secs(30)))?;
@@ -78,7 +86,7 @@ impl Connection<'_> {
         }
         let _ = data.shutdown(Shutdown::Write);
         drop(data);
-        self.reply("226 Transfer complete")?;
+        self.reply(quirks.closing.unwrap_or("226 Transfer complete"))?;
         self.after_transfer(quirks, true)
     }
 

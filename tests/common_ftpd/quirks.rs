@@ -57,6 +57,23 @@ pub(crate) struct Quirks {
     pub(crate) reorders: bool,
     /// Pause after each 64 KiB of a RETR.
     pub(crate) slow: Option<Duration>,
+    /// What ends a download or listing that went well, instead of a 226.
+    pub(crate) closing: Option<&'static str>,
+    /// EPSV and PASV are refused, unless PRET came since the last transfer (drftpd); this is said, and whether
+    /// FEAT announces PRET.
+    pub(crate) pret: Option<(&'static str, bool)>,
+    /// TYPE A after each transfer: the next one is sent with CR LF, and SIZE refused.
+    pub(crate) loses_type: bool,
+    /// The offset of a RETR that fails is kept for the next (libunftp 0.24).
+    pub(crate) keeps_rest: bool,
+    /// After an EPSV, PASV and the active ways are refused on that connection.
+    pub(crate) epsv_only: bool,
+    /// MLST tells a size of 0 for names that could be wildcards.
+    pub(crate) mlst_globs: bool,
+    /// Names are one whatever their case (IIS, FileZilla Server).
+    pub(crate) ignores_case: bool,
+    /// SIZE is told as if it had 32 bits and a sign.
+    pub(crate) negative_sizes: bool,
     /// Everything that changes the tree.
     pub(crate) writing: Writing,
 }
@@ -88,6 +105,14 @@ impl Default for Quirks {
             endless_listings: false,
             reorders: false,
             slow: None,
+            closing: None,
+            pret: None,
+            loses_type: false,
+            keeps_rest: false,
+            epsv_only: false,
+            mlst_globs: false,
+            ignores_case: false,
+            negative_sizes: false,
             writing: Writing::default(),
         }
     }

@@ -92,6 +92,16 @@ impl Tree {
         self.insert(path, Node::File { bytes, time });
     }
 
+    /// The path as it is in the tree, whatever its case; else as it is.
+    pub(super) fn in_its_case(&self, path: String) -> String {
+        self.nodes.keys().find(|known| known.eq_ignore_ascii_case(&path)).cloned().unwrap_or(path)
+    }
+
+    /// Takes one name away.
+    pub(crate) fn remove(&mut self, path: &str) {
+        self.nodes.remove(path);
+    }
+
     /// Makes a directory.
     pub(crate) fn put_directory(&mut self, path: &str) {
         self.insert(path, Node::Directory);

@@ -70,6 +70,9 @@ impl Connection<'_> {
             return Ok(());
         }
         let end = self.receive(&mut data, file, offset);
+        if writing.drops_empty && self.shared.tree.lock().bytes(place).is_some_and(|bytes| bytes.is_empty()) {
+            let _ = self.shared.tree.lock().remove_file(place);
+        }
         if let Some(beside) = beside {
             let mut tree = self.shared.tree.lock();
             // What broke off is thrown away.

@@ -26,6 +26,20 @@ pub(crate) struct Writing {
     pub(crate) chmod: Setting,
     /// `SITE UTIME`.
     pub(crate) utime: Setting,
+    /// MFF, also in FEAT.
+    pub(crate) mff: Setting,
+    /// `SITE UTIME path atime mtime ctime UTC` is the form that is known, not the other one.
+    pub(crate) utime_of_three: bool,
+    /// What MFMT says when it has set a time.
+    pub(crate) mfmt_done: Option<&'static str>,
+    /// STOR without ALLO before it is refused.
+    pub(crate) allo: bool,
+    /// STOR over an existing file is refused.
+    pub(crate) write_once: bool,
+    /// An upload of no bytes makes no file.
+    pub(crate) drops_empty: bool,
+    /// Uploads get `.1` behind their name.
+    pub(crate) renames_uploads: bool,
     /// `MDTM time path` sets (vsftpd 3.0.3).
     pub(crate) mdtm_sets: bool,
     /// `SITE SYMLINK` exists.
@@ -74,6 +88,13 @@ impl Default for Writing {
             mfmt: Setting::Works,
             chmod: Setting::Works,
             utime: Setting::Works,
+            mff: Setting::Unknown,
+            utime_of_three: false,
+            mfmt_done: None,
+            allo: false,
+            write_once: false,
+            drops_empty: false,
+            renames_uploads: false,
             mdtm_sets: false,
             symlink: true,
             refuses: None,
@@ -121,6 +142,10 @@ pub(crate) enum Setting {
     Unknown,
     /// 550.
     Refused,
+    /// Success is said, and nothing done.
+    Lies,
+    /// Times are taken for local ones, so many seconds east of UTC.
+    Local(i64),
 }
 
 /// An upload that is not taken.

@@ -165,3 +165,47 @@ fn mode_and_time_are_set_by_what_the_server_has() {
         });
     }
 }
+
+#[test]
+fn every_way_of_setting_is_used_and_its_effect_looked_at_once() {
+    let none = Writing::without_settings;
+    let local = |seconds| Setting::Local(seconds);
+    let set = (Some(0o600), Some(TIME));
+    let untouched = (Some(0o644), None);
+    // What is on the server afterwards; `None` for a time: the old one.
+    let table = [
+        ("MFF", Writing { mff: Setting::Works, ..none() }, set),
+        ("SITE UTIME of one time", Writing { chmod: Setting::Works, utime: Setting::Works, ..none() }, set),
+        (
+            "SITE UTIME of three",
+            Writing { chmod: Setting::Works, utime: Setting::Works, utime_of_three: true, ..none() },
+            set,
+        ),
+        ("MFMT says 200", Writing { mfmt_done: Some("200 ok"), ..Writing::default() }, set),
+        ("MFMT says 250", Writing { mfmt_done: Some("250 ok"), ..Writing::default() }, set),
+        ("MFMT lies, SITE UTIME works", Writing { mfmt: Setting::Lies, ..Writing::default() }, set),
+        ("MFMT takes local time", Writing { mfmt: local(7200), ..Writing::default() }, set),
+        ("MFMT takes Indian time", Writing { mfmt: local(19_800), ..Writing::default() }, set),
+        ("MFMT takes any time", Writing { mfmt: local(1234), ..Writing::default() }, set),
+        ("MFF lies, SITE CHMOD works", Writing { mff: Setting::Lies, ..Writing::default() }, set),
+        ("all lie", Writing { mfmt: Setting::Lies, chmod: Setting::Lies, ..none() }, untouched),
+    ];
+    for mlst in [true, false] {
+        for (what, writing, expected) in table.clone() {
+            watched(move || {
+                let server = Server::start(tree(), Quirks { writing, mlst, ..Quirks::default() });
+                let client = Client::of(&server);
+                let before = server.tree().modified("/home/u/small");
+                for _ in 0..3 {
+                    let result = client.remote.set(&client.path("small"), &wishes(), client.deadline());
+                    let kind = result.as_ref().err().map(Error::kind);
+                    let right = if expected == set { None } else { Some(Kind::Unsupported) };
+                    assert_eq!(kind, right, "{what}, MLST {mlst}: {result:?}");
+                }
+                let tree = server.tree();
+                let found = (tree.mode("/home/u/small"), tree.modified("/home/u/small"));
+                assert_eq!(found, (expected.0, expected.1.or(before)), "{what}, MLST {mlst}");
+            });
+        }
+    }
+}

@@ -37,6 +37,8 @@ mod outage;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
+mod quirks;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod refused;
@@ -52,5 +54,7 @@ mod server_itself;
 mod sharing;
 #[cfg(test)]
 mod transfers;
+#[cfg(test)]
+mod unftp;
 #[cfg(test)]
 mod uploads;

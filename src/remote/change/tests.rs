@@ -146,3 +146,34 @@ fn an_upload_to_a_server_that_takes_nothing_ends_at_the_stall_time() {
     assert!(matches!(ended, Err(FtpError::Deadline { .. })), "{ended:?}");
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
+
+#[test]
+fn an_offset_that_the_server_counts_with_32_bits_is_never_read_from() {
+    for said in ["350 Restarting at 1073741824. Send STORE or RETRIEVE", "350 Restart position accepted (0)."]
+    {
+        let server = Scripted::start(&[("/file", Some("1"))]);
+        let remote = connect(&server);
+        server.script.lock().reply = Some(("REST", said));
+        for _ in 0..2 {
+            let mut lease = remote.lease("read", &path("/file"), Lane::Data, deadline()).unwrap();
+            let session = lease.session().unwrap();
+            let read = session.retrieve(b"/file", 5 << 30, false, deadline()).map(drop);
+            assert!(matches!(read, Err(FtpError::Misbehaved(_))), "{read:?}");
+        }
+        let seen = server.script.lock().seen.clone();
+        assert!(!seen.iter().any(|line| line.starts_with("RETR")), "{seen:?}");
+        assert_eq!(seen.iter().filter(|line| line.starts_with("REST")).count(), 1, "{seen:?}");
+    }
+}
+
+#[test]
+fn a_link_that_is_not_there_afterwards_is_no_success() {
+    let server = server();
+    let remote = connect(&server);
+    for _ in 0..2 {
+        let error = remote.make_symlink(b"file", &path("/link"), deadline()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
+    }
+    let script = server.script.lock();
+    assert_eq!(script.seen.iter().filter(|line| line.starts_with("SITE")).count(), 1);
+}

@@ -1,0 +1,141 @@
+//! How a server departs from what RFC 959 lets a client expect, as far as its replies have shown it.
+//!
+//! Nothing here is guessed from a server's name. `Untold` is the state of a server that has not been seen in
+//! the situation; it is then treated as a good one.
+
+use crate::ftp::data::Method;
+use crate::ftp::features::Capability;
+use crate::ftp::reply::Reply;
+
+/// What replies have shown; part of a [`crate::ftp::profile::ServerProfile`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Transfers are announced by a 1xx (RFC 959 s.5.4). `No`: uploads do not wait for one.
+    pub announces: Capability,
+    /// TYPE I lasts as long as the session. `No`: it is sent again before each transfer and each SIZE.
+    pub keeps_type: Capability,
+    /// PRET must come before EPSV and PASV (drftpd and others that choose another host for each file).
+    pub wants_pret: Capability,
+    /// ALLO must come before STOR (RFC 959 s.4.1.3).
+    pub wants_allo: Capability,
+    /// REST works beyond [`FAR`]. `No`: the server counts with 32 bits, and would send other bytes.
+    pub restarts_far: Capability,
+    /// Names that differ only in the case of letters are one (IIS, FileZilla Server).
+    pub ignores_case: Capability,
+    /// Ways of making data connections that were answered well and then led nowhere, as behind a firewall.
+    pub unreached: Unreached,
+}
+
+/// Offsets from here on do not fit into a signed number of 32 bits.
+pub const FAR: u64 = 1 << 31;
+
+/// A set of [`Method`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unreached([bool; 4]);
+
+impl Unreached {
+    /// Whether the set has `method`.
+    pub fn has(self, method: Method) -> bool {
+        self.0[method as usize]
+    }
+
+    /// Adds one.
+    pub(crate) fn add(&mut self, method: Method) {
+        self.0[method as usize] = true;
+    }
+}
+
+/// Whether the answer to a transfer of `path` tells that it is done in ASCII (TYPE A), which changes line ends.
+pub(crate) fn tells_ascii(reply: &Reply, path: &[u8]) -> bool {
+    speaks_of(reply, "ascii mode", path) && !reply.says("binary")
+}
+
+/// Whether SIZE was refused because of TYPE A: ProFTPD 1.3.8 and pyftpdlib 2.2.0 refuse it there.
+pub(crate) fn refuses_for_ascii(reply: &Reply, path: &[u8]) -> bool {
+    matches!(reply.code(), 500..=504 | 550) && speaks_of(reply, "ascii", path)
+}
+
+/// Whether a refusal of EPSV or PASV asks for PRET.
+pub(crate) fn asks_for_pret(reply: &Reply) -> bool {
+    reply.says("PRET")
+}
+
+/// Whether a refusal of STOR asks for ALLO: the word by itself, since "not allowed" has its letters.
+pub(crate) fn asks_for_allo(reply: &Reply, path: &[u8]) -> bool {
+    let has_word = |line: &[u8]| line.split(|b| !b.is_ascii_alphanumeric()).any(|word| word == b"ALLO");
+    reply.code() >= 500 && reply.lines().any(has_word) && !has_word(path)
+}
+
+/// Whether a 530 means that the server has forgotten the login (an idle session, a restarted backend), and not
+/// that this user may not do this.
+pub(crate) fn forgot_login(reply: &Reply) -> bool {
+    const TEXTS: [&str; 5] = ["not logged", "log in", "login", "logged in", "user and pass"];
+    reply.code() == 530 && TEXTS.iter().any(|words| reply.says(words))
+}
+
+/// Whether a reply has these words (in lower case) other than by quoting the path.
+fn speaks_of(reply: &Reply, words: &str, path: &[u8]) -> bool {
+    reply.says(words)
+        && !path.to_ascii_lowercase().windows(words.len()).any(|window| window == words.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::reply::ReplyParser;
+
+    fn reply(text: &str) -> Reply {
+        ReplyParser::default().push(format!("{text}\r\n").as_bytes()).unwrap().1.unwrap()
+    }
+
+    #[test]
+    fn ascii_is_seen_unless_the_name_says_it() {
+        for (text, path, told) in [
+            ("150 Opening ASCII mode data connection for x (5 bytes)", "/x", true),
+            ("150 Opening BINARY mode data connection for x", "/x", false),
+            ("150 Opening BINARY mode data connection for ascii mode", "/ascii mode", false),
+            ("150 Opening data connection for ASCII mode.txt", "/ASCII mode.txt", false),
+            ("150 ok", "/x", false),
+        ] {
+            assert_eq!(tells_ascii(&reply(text), path.as_bytes()), told, "{text}");
+        }
+        for (text, path, told) in [
+            ("550 SIZE not allowed in ASCII mode", "/x", true),
+            ("550 SIZE not allowed in ASCII mode.", "/ascii", false),
+            ("550 x: No such file", "/x", false),
+            ("213 7", "/x", false),
+        ] {
+            assert_eq!(refuses_for_ascii(&reply(text), path.as_bytes()), told, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_read_from_the_word_itself() {
+        for (text, pret) in [
+            ("500 You need to use a client supporting PRET (PRE Transfer) to use PASV", true),
+            ("500 Unknown command", false),
+        ] {
+            assert_eq!(asks_for_pret(&reply(text)), pret, "{text}");
+        }
+        for (text, path, allo) in [
+            ("503 ALLO required before STOR", "/x", true),
+            ("550 Not allowed", "/x", false),
+            ("550 ALLO: File exists", "/ALLO", false),
+            ("226 ALLO", "/x", false),
+        ] {
+            assert_eq!(asks_for_allo(&reply(text), path.as_bytes()), allo, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lost_login_is_not_a_missing_right() {
+        for (text, lost) in [
+            ("530 Please login with USER and PASS.", true),
+            ("530 Not logged in", true),
+            ("530 Access denied", false),
+            ("550 Please login", false),
+        ] {
+            assert_eq!(forgot_login(&reply(text)), lost, "{text}");
+        }
+    }
+}
