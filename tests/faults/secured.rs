@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::thread;
 
 use ftpfs::ftp::config::{Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsVersions};
-use ftpfs::remote::{Error, Kind};
+use ftpfs::ftp::features::Capability;
+use ftpfs::ftp::upload::StoreAt;
+use ftpfs::remote::{Error, Kind, Lane};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -13,7 +15,7 @@ use crate::client::{Client, Options, is_clean, watched};
 use crate::common::bounded::within;
 use crate::common::mount::Mount;
 use crate::common::pki::{self, Flaw, Identity};
-use crate::common_ftpd::{Front, Manners, Quirks, Server, Tree, pattern};
+use crate::common_ftpd::{Front, Manners, Opening, Quirks, Server, Tree, pattern};
 use crate::mounted::CALL;
 
 /// A server that behaves, behind TLS with a good certificate.
@@ -272,4 +274,32 @@ fn data_in_clear_text_is_what_prot_clear_asks_for() {
         Client::connect_to(front.address(), Options { tls: Some(tls), ..Options::default() }).unwrap();
     assert!(client.read_all("big").unwrap() == pattern(2, 300 * 1024));
     assert_eq!(front.data_connections(), (0, 0, 0));
+}
+
+#[test]
+fn a_server_that_announces_nothing_gives_and_takes_large_files() {
+    for clear_data in [false, true] {
+        watched(move || {
+            let mut tree = Tree::sample();
+            // More than the buffers between it and us: it would wait for us to read, and we for its reply.
+            tree.put("/home/u/large", pattern(5, 24 << 20));
+            let server = Server::start(tree, Quirks { opening: Opening::Missing, ..Quirks::default() });
+            let manners = Manners::new(pki::identity(&["127.0.0.1"], Flaw::None));
+            let front = Front::start(server.address(), manners);
+            let mut options = tls(TlsMode::Explicit, &trusting());
+            options.tls.as_mut().unwrap().clear_data = clear_data;
+            let client = Client::connect_to(front.address(), options).unwrap();
+            assert!(client.read_all("large").unwrap() == pattern(5, 24 << 20));
+            client.names("").unwrap();
+            assert_eq!(client.remote.profile().quirks().announces, Capability::No);
+            let path = client.path("new");
+            let mut lease = client.remote.lease("write", &path, Lane::Data, client.deadline()).unwrap();
+            let session = lease.session().unwrap();
+            let mut upload = session.store(path.as_bytes(), StoreAt::Start, client.deadline()).unwrap();
+            upload.write(&pattern(6, 100_000), client.deadline()).unwrap();
+            upload.finish(client.deadline()).unwrap();
+            drop(lease);
+            assert_eq!(server.tree().bytes("/home/u/new"), Some(pattern(6, 100_000)));
+        });
+    }
 }
