@@ -3,8 +3,10 @@
 //! Nothing here reads a clock or a time zone: what is "now" comes in as a [`ListContext`].
 
 mod local;
+mod months;
 
 pub use local::{ListContext, TimeOfDay, month_number, parse_numeric_date};
+pub use months::{day_digits, month_named, year_digits};
 
 use jiff::civil::Date;
 use jiff::tz::Offset;

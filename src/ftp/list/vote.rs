@@ -45,7 +45,8 @@ impl Vote {
         let mut scores = [0usize; DIALECTS.len()];
         for line in lines {
             for (index, score) in scores.iter_mut().enumerate().filter(|(index, _)| DIALECTS[*index].votes) {
-                *score += usize::from(is_entry(&self.ask(index, line, context)));
+                let answer = self.ask(index, line, context);
+                *score += usize::from(is_entry(&answer) || matches!(answer, Line::Begin));
             }
         }
         self.leader = best(&scores, self.leader);

@@ -119,8 +119,8 @@ impl Half {
     }
 }
 
-/// The number of an English month by its first three letters, in any case. Names in other languages are no
-/// month here: a guess could be silently wrong.
+/// The number of an English month by its first three letters, in any case; [`super::month_named`] knows other
+/// languages.
 pub fn month_number(name: &[u8]) -> Option<i8> {
     let lower = <[u8; 3]>::try_from(name).ok()?.map(|b| b.to_ascii_lowercase());
     Some(match &lower {
