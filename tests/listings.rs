@@ -13,10 +13,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ftpfs::ftp::list::{Dialect, EntryKind, ListError, ListParser, ParsedListing, RemoteEntry};
-use ftpfs::ftp::time::{ListContext, Modified, Precision};
+use ftpfs::ftp::time::{ListContext, ListZone, Modified, Precision};
 
 /// 2024-03-09 17:45:01 UTC
-const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 
 #[test]
 fn every_listing_of_the_corpus_reads_as_expected() {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::ftp::config::{Mode, PasvAddress};
+use crate::ftp::time::ListZone;
 use crate::secret::Secret;
 use crate::vfs::LinkPolicy;
 use table::{Spec, TABLE, Takes};
@@ -52,6 +53,8 @@ pub struct Options {
     pub bind: Option<IpAddr>,
     /// `pasv_address=`.
     pub pasv_address: PasvAddress,
+    /// `timezone=`; `None` to find it.
+    pub list_zone: Option<ListZone>,
     /// `ipv4`.
     pub ipv4: bool,
     /// `ipv6`.

@@ -81,6 +81,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
             bind: options.bind,
             login,
             data,
+            list_zone: options.list_zone.clone(),
             timeouts: Timeouts {
                 connect: options.connect_timeout,
                 login: options.login_timeout,

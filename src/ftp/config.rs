@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::ftp::time::ListZone;
 pub use crate::ftp::transport::Family;
 use crate::secret::Secret;
 
@@ -22,6 +23,8 @@ pub struct SessionConfig {
     pub login: Login,
     /// How data connections are made.
     pub data: DataConfig,
+    /// The clock of LIST's times; found by comparing them with MDTM's where `None`.
+    pub list_zone: Option<ListZone>,
     /// The bounds of all waits.
     pub timeouts: Timeouts,
 }

@@ -97,6 +97,13 @@ pub enum Dialect {
     Names,
 }
 
+impl Dialect {
+    /// Whether its times are by the server's wall clock.
+    pub fn tells_local_time(self) -> bool {
+        !matches!(self, Dialect::Mlsd | Dialect::Eplf | Dialect::Numeric | Dialect::Names)
+    }
+}
+
 /// Why a listing was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {

@@ -71,6 +71,7 @@ impl Scripted {
             bind: None,
             login: Login { user: b"u".to_vec(), password: Secret::new("p"), account: None },
             data: DataConfig::default(),
+            list_zone: None,
             timeouts: Timeouts { connect: second, login: second, reply, stall: second },
         }
     }

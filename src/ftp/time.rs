@@ -4,9 +4,11 @@
 
 mod local;
 mod months;
+mod zone;
 
 pub use local::{ListContext, TimeOfDay, month_number, parse_numeric_date};
 pub use months::{day_digits, month_named, year_digits};
+pub use zone::{FoundZone, ListZone, Sample};
 
 use jiff::civil::Date;
 use jiff::tz::Offset;

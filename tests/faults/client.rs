@@ -59,6 +59,7 @@ pub(crate) struct Options {
     pub(crate) operation: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) data: ftpfs::ftp::config::DataConfig,
+    pub(crate) list_zone: Option<ftpfs::ftp::time::ListZone>,
 }
 
 impl Default for Options {
@@ -75,6 +76,7 @@ impl Default for Options {
                 stall: Duration::from_secs(1),
             },
             data: Default::default(),
+            list_zone: None,
         }
     }
 }
@@ -101,6 +103,7 @@ impl Client {
                 account: options.account.map(Secret::new),
             },
             data: options.data,
+            list_zone: options.list_zone,
             timeouts: options.timeouts,
         };
         let deadline = Deadline::after(options.operation);

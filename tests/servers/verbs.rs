@@ -65,6 +65,7 @@ impl Bench {
             bind: None,
             login: Login { user: USER.into(), password: Secret::new(PASSWORD), account: None },
             data: DataConfig { mode, ..DataConfig::default() },
+            list_zone: None,
             timeouts: Default::default(),
         };
         let remote = Remote::connect(config, b"", false, 2, Deadline::after(BOUND)).unwrap();

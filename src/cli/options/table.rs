@@ -2,7 +2,7 @@
 
 use log::LevelFilter;
 
-use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text};
+use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text, zone};
 use super::{Netrc, Options};
 use crate::ftp::config::{Mode, PasvAddress};
 use crate::secret::Secret;
@@ -182,6 +182,14 @@ pub(super) const TABLE: &[Spec] = &[
             choice(v, &[("peer", PasvAddress::Peer), ("reply", PasvAddress::Reply)])
                 .map(|address| o.pasv_address = address)
         },
+        ..PLAIN
+    },
+    Spec {
+        name: "timezone",
+        takes: Value("detect|ZONE"),
+        default: Some("detect"),
+        help: "the zone of LIST's times: UTC, +02:00, Europe/Berlin; found by MDTM if not told",
+        set: |o, v| zone(v).map(|zone| o.list_zone = zone),
         ..PLAIN
     },
     Spec {

@@ -118,9 +118,10 @@ fn has_suffix(name: &[u8], suffix: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::time::ListZone;
 
     /// 2024-03-09 17:45:01 UTC
-    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 
     fn entry(line: &str) -> Parsed<'_> {
         match parse(line.as_bytes(), &CONTEXT) {

@@ -44,8 +44,9 @@ fn parse_entry(line: &[u8]) -> Option<Parsed<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::time::ListZone;
 
-    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 3600 };
+    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::Fixed(3600) };
 
     #[test]
     fn facts_in_any_order() {

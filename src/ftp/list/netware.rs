@@ -39,8 +39,9 @@ fn parse_entry<'a>(line: &'a [u8], context: &ListContext) -> Option<Parsed<'a>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::time::ListZone;
 
-    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 
     #[test]
     fn both_spacings() {

@@ -128,8 +128,9 @@ fn is_noise(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::time::ListZone;
 
-    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 
     #[test]
     fn fields_in_any_order_and_number() {

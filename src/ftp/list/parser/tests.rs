@@ -1,8 +1,9 @@
 use super::super::{DIALECTS, EntryKind, MAX_LINE};
 use super::*;
+use crate::ftp::time::ListZone;
 
 /// 2024-03-09 17:45:01 UTC
-const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 const UNIX: &str = "-rw-r--r-- 1 lena staff 5 Feb  3 07:41 ";
 const DOS: &str = "03-09-24  05:45PM 5 ";
 

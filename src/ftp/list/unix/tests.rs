@@ -1,8 +1,8 @@
 use super::*;
-use crate::ftp::time::{Modified, Precision};
+use crate::ftp::time::{ListZone, Modified, Precision};
 
 /// 2024-03-09 17:45:01 UTC
-const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 
 fn entry(line: &str) -> Parsed<'_> {
     match parse(line.as_bytes(), &CONTEXT) {
