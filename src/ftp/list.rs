@@ -8,6 +8,7 @@
 //! here does I/O or reads a clock. What a listing does not say is `None`, never a guess.
 
 mod as400;
+mod cms;
 mod dates;
 mod dos;
 mod eplf;
@@ -15,11 +16,17 @@ mod fields;
 mod lines;
 mod marks;
 mod mlsx;
+mod mvs;
+mod name_first;
 mod names;
 mod netware;
+mod nonstop;
 mod numeric;
+mod os2;
+mod os9;
 mod parser;
 mod repeats;
+mod size_first;
 mod unix;
 mod vms;
 mod vote;
@@ -92,6 +99,23 @@ pub enum Dialect {
     As400,
     /// OpenVMS.
     Vms,
+    /// MVS (z/OS): data sets.
+    Mvs,
+    /// MVS: the members of a partitioned data set. Their lines may be bare names, so they are read as such only
+    /// behind their heading.
+    MvsMembers,
+    /// z/VM CMS.
+    Cms,
+    /// HP NonStop.
+    NonStop,
+    /// OS/2.
+    Os2,
+    /// OS-9.
+    Os9,
+    /// VxWorks, VShell.
+    SizeFirst,
+    /// SuperTCP, Chameleon, WFTP.
+    NameFirst,
     /// Bare names (NLST, RFC 959 s.4.1.3). Every text is a name, so it never takes part in a vote and is used
     /// only where the caller is certain.
     Names,
@@ -146,6 +170,8 @@ enum Line<'a> {
     Parent,
     /// Part of the form, but no entry: `total 40`, a blank line.
     Noise,
+    /// A heading that leaves no doubt in which dialect the rest of the listing is.
+    Heading(Dialect),
     /// The first half of an entry: with the next line it is one.
     Begin,
     /// Not of this dialect.
@@ -166,6 +192,8 @@ struct Parsed<'a> {
     marked: Option<bool>,
     /// The version behind the name (OpenVMS); of several, the newest counts.
     version: Option<u64>,
+    /// What follows the name behind a point, where the line has it in a column of its own (z/VM).
+    name_end: Option<&'a [u8]>,
     /// The path in front of the name: what the entry is in, should that be in the listing too (AS/400).
     inside: Option<&'a [u8]>,
 }
@@ -182,6 +210,7 @@ impl<'a> Parsed<'a> {
             unique: None,
             marked: None,
             version: None,
+            name_end: None,
             inside: None,
         }
     }
@@ -209,7 +238,7 @@ struct Row {
 }
 
 /// All dialects, in the order of the enum; the earlier wins a tie.
-const DIALECTS: [Row; 9] = [
+const DIALECTS: [Row; 17] = [
     Row { dialect: Dialect::Mlsd, votes: true, parse: mlsx::parse },
     Row { dialect: Dialect::Unix, votes: true, parse: unix::parse },
     Row { dialect: Dialect::Dos, votes: true, parse: dos::parse },
@@ -218,6 +247,14 @@ const DIALECTS: [Row; 9] = [
     Row { dialect: Dialect::NetWare, votes: true, parse: netware::parse },
     Row { dialect: Dialect::As400, votes: true, parse: as400::parse },
     Row { dialect: Dialect::Vms, votes: true, parse: vms::parse },
+    Row { dialect: Dialect::Mvs, votes: true, parse: mvs::parse },
+    Row { dialect: Dialect::MvsMembers, votes: false, parse: mvs::parse_member },
+    Row { dialect: Dialect::Cms, votes: true, parse: cms::parse },
+    Row { dialect: Dialect::NonStop, votes: true, parse: nonstop::parse },
+    Row { dialect: Dialect::Os2, votes: true, parse: os2::parse },
+    Row { dialect: Dialect::Os9, votes: true, parse: os9::parse },
+    Row { dialect: Dialect::SizeFirst, votes: true, parse: size_first::parse },
+    Row { dialect: Dialect::NameFirst, votes: true, parse: name_first::parse },
     Row { dialect: Dialect::Names, votes: false, parse: names::parse },
 ];
 

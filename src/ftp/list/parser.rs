@@ -158,7 +158,7 @@ impl Body {
             whole.push(b' ');
             whole.extend_from_slice(line);
             match self.vote.parse(&whole, &self.context) {
-                Line::Noise | Line::Begin | Line::Unknown => self.skip(&whole[..begun]),
+                Line::Noise | Line::Heading(_) | Line::Begin | Line::Unknown => self.skip(&whole[..begun]),
                 entry => return self.accept(entry, &whole),
             }
         }
@@ -170,8 +170,10 @@ impl Body {
         match said {
             Line::Entry(parsed) => {
                 self.marks.count(parsed.marked);
-                match classify_name(parsed.name) {
-                    NameClass::Usable => self.take(parsed)?,
+                let whole = parsed.name_end.map(|end| [parsed.name, b".", end].concat());
+                let name = whole.as_deref().unwrap_or(parsed.name);
+                match classify_name(name) {
+                    NameClass::Usable => self.take(parsed, name)?,
                     NameClass::Own => self.take_own(parsed),
                     NameClass::Parent => self.listing.saw_dot_entries = true,
                     NameClass::Refused => self.skip(line),
@@ -179,15 +181,15 @@ impl Body {
             }
             Line::Own(parsed) => self.take_own(parsed),
             Line::Parent => self.listing.saw_dot_entries = true,
-            Line::Noise => {}
+            Line::Noise | Line::Heading(_) => {}
             Line::Begin => self.begun = Some(line.to_vec()),
             Line::Unknown => self.skip(line),
         }
         Ok(())
     }
 
-    fn take(&mut self, parsed: Parsed<'_>) -> Result<(), ListError> {
-        let (name, version) = (parsed.name, parsed.version);
+    fn take(&mut self, parsed: Parsed<'_>, name: &[u8]) -> Result<(), ListError> {
+        let version = parsed.version;
         if let Some(last) = self.listing.entries.last_mut() {
             // It is not in this directory, but in the one that the line before told of.
             if parsed.inside.is_some_and(|directory| *directory == *last.name) {

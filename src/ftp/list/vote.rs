@@ -61,7 +61,7 @@ impl Vote {
         if matches!(outcome, Line::Unknown) && !self.certain {
             for index in (0..DIALECTS.len()).filter(|&index| DIALECTS[index].votes && index != leader) {
                 let other = self.ask(index, line, context);
-                let decided = is_entry(&other);
+                let decided = is_entry(&other) || matches!(other, Line::Heading(_));
                 if !matches!(other, Line::Unknown) {
                     (outcome, speaker) = (other, index);
                 }
@@ -70,7 +70,12 @@ impl Vote {
                 }
             }
         }
-        if is_entry(&outcome) {
+        if let Line::Heading(dialect) = outcome {
+            // A line in the middle that looks like a heading turns nothing over.
+            if self.understood.iter().all(|&entries| entries == 0) {
+                (self.leader, self.certain) = (dialect as usize, true);
+            }
+        } else if is_entry(&outcome) {
             self.understood[speaker] += 1;
             if !self.certain {
                 self.leader = best(&self.understood, leader);

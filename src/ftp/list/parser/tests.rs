@@ -202,3 +202,15 @@ fn members_are_shown_unless_their_file_is() {
     assert_eq!(names(&parse(None, &format!("{file}{members}"))), ["SRC.FILE"]);
     assert_eq!(names(&parse(None, members)), ["A.MBR", "B.MBR"]);
 }
+
+#[test]
+fn a_heading_decides_at_the_start_and_nowhere_else() {
+    let heading = " Name     VV.MM   Created       Changed      Size  Init   Mod   Id\r\n";
+    let listing = parse(Some(Dialect::Unix), &format!("\r\n{heading}MEMB1\r\n{UNIX}a\r\n"));
+    assert_eq!((listing.dialect, names(&listing)), (Some(Dialect::MvsMembers), vec!["MEMB1".into()]));
+    assert_eq!(listing.skipped, 1);
+    let listing = parse(None, &format!("{UNIX}a\r\n{heading}MEMB1\r\n{UNIX}b\r\n"));
+    assert_eq!((listing.dialect, names(&listing)), (Some(Dialect::Unix), vec!["a".into(), "b".into()]));
+    // Bare names are nothing without it.
+    assert_eq!(parse(Some(Dialect::Mvs), "MEMB1\r\nMEMB2\r\n").entries, []);
+}
