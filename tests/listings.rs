@@ -6,10 +6,12 @@
 //! name that starts with `mlsd-` or `nlst-` fixes the dialect, as the command does; the others are put to the
 //! vote. A new server is a new pair of files. `UPDATE_LISTINGS=1` writes the `.expected` files anew.
 
+#[cfg(test)]
 #[path = "listings/printers.rs"]
 mod printers;
 #[path = "listings/properties.rs"]
 mod properties;
+#[cfg(test)]
 #[path = "listings/votes.rs"]
 mod votes;
 

@@ -1,3 +1,4 @@
+use super::super::vote::CLEAR_AFTER;
 use super::super::{DIALECTS, EntryKind, MAX_LINE};
 use super::*;
 use crate::ftp::time::ListZone;
@@ -132,12 +133,14 @@ fn work_grows_with_the_lines_and_no_faster() {
     let mixed: String = (0..10_000).map(|n| format!("{UNIX}file {n}\r\n{DOS}{n}\r\n")).collect();
     let junk = "no entry at all\r\n".repeat(20_000);
     let voters = DIALECTS.iter().filter(|row| row.votes).count();
-    for (text, calls_per_line, entries) in [(unix, 1, 20_000), (mixed, voters, 20_000), (junk, voters, 0)] {
+    for (text, calls_per_line, polled, entries) in
+        [(unix, 1, CLEAR_AFTER, 20_000), (mixed, voters, POLL_LINES, 20_000), (junk, voters, POLL_LINES, 0)]
+    {
         let mut parser = ListParser::new(None, CONTEXT);
         for chunk in text.as_bytes().chunks(1_000) {
             parser.push(chunk).unwrap();
         }
-        assert!(parser.body.vote.calls <= 20_000 * calls_per_line + POLL_LINES * voters);
+        assert!(parser.body.vote.calls <= 20_000 * calls_per_line + polled * voters);
         let listing = parser.finish();
         assert_eq!((listing.entries.len(), listing.skipped), (entries, 20_000 - entries));
     }
