@@ -38,11 +38,13 @@ pub(crate) struct Options {
     pub(crate) ipv6: bool,
     /// When the server closes an idle connection; pure-ftpd counts in minutes.
     pub(crate) idle: Duration,
+    /// The server lists by LIST only and by the clock of this zone (as the variable TZ has it): ProFTPD.
+    pub(crate) zone: Option<&'static str>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { max_clients: None, ipv6: false, idle: Duration::from_secs(600) }
+        Options { max_clients: None, ipv6: false, idle: Duration::from_secs(600), zone: None }
     }
 }
 

@@ -54,3 +54,4 @@ mod tools;
 mod uploads;
 mod verbs;
 mod written;
+mod zones;
