@@ -243,7 +243,8 @@ fn without_point(field: &[u8]) -> &[u8] {
 }
 
 fn without_mark<'a>(field: &'a [u8], marks: &[Vec<u8>]) -> &'a [u8] {
-    if field.last().is_none_or(|last| last.is_ascii_digit()) {
+    // Every mark has a byte beyond ASCII, and few fields do.
+    if field.is_ascii() || !field[0].is_ascii_digit() {
         return field;
     }
     marks.iter().find_map(|mark| field.strip_suffix(&mark[..])).unwrap_or(field)
