@@ -54,3 +54,5 @@ mod sharing;
 mod transfers;
 #[cfg(test)]
 mod uploads;
+#[cfg(test)]
+mod zones;

@@ -106,7 +106,7 @@ fn bad_options_are_named_with_a_remedy() {
         ("conections=4", &["unknown option \"conections\"", "\"connections\""][..]),
         ("allow_others", &["allow_other"]),
         ("wibble", &["wibble", "--help"]),
-        ("ssl", &["ssl", "not supported in this version"]),
+        ("engine", &["engine", "not supported in this version"]),
         ("cacert=/x", &["cacert", "not supported"]),
         ("auto_unmount", &["auto_unmount", "not supported"]),
         ("bind", &["bind", "not supported"]),
