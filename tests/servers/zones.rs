@@ -42,6 +42,9 @@ fn proftpd_by_local_time_shows_what_its_times_mean() {
                 bind: None,
                 login: Login { user: USER.into(), password: Secret::new(PASSWORD), account: None },
                 data: Default::default(),
+                proxy: None,
+                tls: server.tls_config(),
+                utf8: true,
                 list_zone: told.clone(),
                 timeouts: Default::default(),
             };

@@ -107,7 +107,7 @@ fn bad_options_are_named_with_a_remedy() {
         ("allow_others", &["allow_other"]),
         ("wibble", &["wibble", "--help"]),
         ("engine", &["engine", "not supported in this version"]),
-        ("cacert=/x", &["cacert", "not supported"]),
+        ("ciphers=x", &["ciphers", "not supported"]),
         ("auto_unmount", &["auto_unmount", "not supported"]),
         ("bind", &["bind", "not supported"]),
         ("allow_other=1", &["allow_other", "takes no value"]),
