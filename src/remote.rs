@@ -13,15 +13,18 @@ mod limit;
 mod path;
 mod pool;
 mod retry;
+mod zone;
 
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 pub use error::{Error, Kind};
 pub use path::{NAME_MAX, Name, NameError, RemotePath};
 pub use pool::{Lane, Lease, Parked, Pool, Revoke, Unavailable};
+
+use zone::ServerZone;
 
 use crate::deadline::Deadline;
 use crate::ftp::config::SessionConfig;
@@ -32,7 +35,6 @@ use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::query::Facts;
 use crate::ftp::session::{LoginError, Session};
-use crate::ftp::time::ListContext;
 
 /// How long a mount waits for a place on a server that takes no more connections.
 const FIRST_PLACE: Duration = Duration::from_secs(30);
@@ -64,6 +66,7 @@ pub struct Remote {
     profile: Arc<ServerProfile>,
     server: String,
     base: RemotePath,
+    zone: ServerZone,
 }
 
 impl Remote {
@@ -88,7 +91,8 @@ impl Remote {
         let config = Arc::new(config);
         let pool = Pool::new(config.clone(), profile.clone(), connections)
             .map_err(|e| Error::new(Kind::Failed, "connect", "", &server, e))?;
-        let mut remote = Remote { pool, profile: profile.clone(), server, base: RemotePath::root() };
+        let zone = ServerZone::new(config.list_zone.clone());
+        let mut remote = Remote { pool, profile: profile.clone(), server, base: RemotePath::root(), zone };
         // Who mounts is told at once that there is no such server, or no such user. One that is there and has
         // no free place, or breaks off, is tried for a while.
         let first = match Session::open(config, profile, deadline) {
@@ -144,8 +148,19 @@ impl Remote {
     /// # Errors
     /// [`Kind::NotFound`], [`Kind::NotADirectory`], [`Kind::Denied`], and the kinds of a failed connection.
     pub fn list(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
-        let list = |session: &mut Session, deadline| session.list(dir.as_bytes(), context(), deadline);
+        let list = |session: &mut Session, deadline| self.list_once(session, dir, deadline);
         self.run("list", dir, Lane::Metadata, deadline, list).map(|listed| self.listing(dir, listed))
+    }
+
+    fn list_once(
+        &self,
+        session: &mut Session,
+        dir: &RemotePath,
+        deadline: Deadline,
+    ) -> Result<Listed, FtpError> {
+        let mut listed = session.list(dir.as_bytes(), self.zone.context(), deadline)?;
+        self.zone.place(session, &self.profile, dir, &mut listed.listing, deadline);
+        Ok(listed)
     }
 
     /// Lists a directory in the form that shows the targets of symbolic links (LIST, where MLSD hides them).
@@ -153,8 +168,14 @@ impl Remote {
     /// # Errors
     /// As [`Remote::list`].
     pub fn list_with_targets(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
-        let list =
-            |session: &mut Session, deadline| session.list_with_targets(dir.as_bytes(), context(), deadline);
+        let list = |session: &mut Session, deadline| {
+            let mut listed = session.list_with_targets(dir.as_bytes(), self.zone.context(), deadline)?;
+            // Where MLSD lists, its times are the ones that count.
+            if !self.can_stat() {
+                self.zone.place(session, &self.profile, dir, &mut listed.listing, deadline);
+            }
+            Ok(listed)
+        };
         self.run("list", dir, Lane::Metadata, deadline, list).map(|listed| self.listing(dir, listed))
     }
 
@@ -409,11 +430,4 @@ fn is_passing(error: &LoginError) -> bool {
         }
         LoginError::Denied(_) | LoginError::Insecure(_) | LoginError::Failed(_) => false,
     }
-}
-
-/// What the reading of a listing depends on besides its bytes. The zone of LIST times is taken as UTC, which
-/// it is on vsftpd, ProFTPD and pyftpdlib by default.
-fn context() -> ListContext {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    ListContext { now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), offset: 0 }
 }

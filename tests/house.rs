@@ -67,7 +67,8 @@ mod house {
             ("fuser::", &["fuse", "mount"]),
             ("unsafe {", &["sys"]),
             ("socket2::", &["ftp"]),
-            ("encoding_rs::", &["vfs"]),
+            ("rustls::", &["ftp"]),
+            ("encoding_rs::", &["vfs", "ftp"]),
             ("httparse::", &["ftp"]),
         ] {
             for (path, layer, text) in files() {

@@ -6,17 +6,23 @@
 //! name that starts with `mlsd-` or `nlst-` fixes the dialect, as the command does; the others are put to the
 //! vote. A new server is a new pair of files. `UPDATE_LISTINGS=1` writes the `.expected` files anew.
 
+#[cfg(test)]
+#[path = "listings/printers.rs"]
+mod printers;
 #[path = "listings/properties.rs"]
 mod properties;
+#[cfg(test)]
+#[path = "listings/votes.rs"]
+mod votes;
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use ftpfs::ftp::list::{Dialect, EntryKind, ListError, ListParser, ParsedListing, RemoteEntry};
-use ftpfs::ftp::time::{ListContext, Modified, Precision};
+use ftpfs::ftp::time::{ListContext, ListZone, Modified, Precision};
 
 /// 2024-03-09 17:45:01 UTC
-const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 
 #[test]
 fn every_listing_of_the_corpus_reads_as_expected() {

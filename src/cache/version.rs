@@ -106,11 +106,13 @@ pub(super) fn same_time(a: Modified, b: Modified) -> bool {
         Precision::Minute => 60,
         Precision::Day => 86_400,
     };
-    if fine.precision == coarse.precision {
+    if fine.precision == coarse.precision && coarse.precision != Precision::Day {
         return fine.seconds == coarse.seconds;
     }
     let Some(after) = fine.seconds.checked_sub(coarse.seconds) else { return false };
     match coarse.precision {
+        // A zone that is found later moves days too; the next day is farther away.
+        Precision::Day if fine.precision == Precision::Day => after.unsigned_abs() <= ZONES.unsigned_abs(),
         Precision::Day => (-ZONES..unit + ZONES).contains(&after),
         _ => after.unsigned_abs() <= ZONES.unsigned_abs() && after.rem_euclid(ZONE_STEP) < unit,
     }
@@ -246,6 +248,8 @@ mod tests {
             (at(noon + 2 * 3600 + 65, Second), at(noon, Minute), false),
             (at(noon + 20 * 3600, Second), at(noon, Minute), false),
             (at(noon, Day), at(noon, Day), true),
+            (at(noon, Day), at(noon - 5 * 3600, Day), true),
+            (at(noon, Day), at(noon + 86_400, Day), false),
             (at(noon, Minute), at(noon + 60, Minute), false),
             (at(i64::MIN, Minute), at(i64::MAX, Day), false),
             (None, at(noon, Second), true),

@@ -17,6 +17,7 @@ use log::LevelFilter;
 use super::url;
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsSettings};
 use crate::ftp::proxy::Proxy;
+use crate::ftp::time::ListZone;
 use crate::secret::Secret;
 use crate::vfs::{Charset, LinkPolicy};
 use table::{Spec, TABLE, Takes};
@@ -66,6 +67,8 @@ pub struct Options {
     pub clear_data: bool,
     /// `ccc`.
     pub clear_control: bool,
+    /// `timezone=`; `None` to find it.
+    pub list_zone: Option<ListZone>,
     /// `ipv4`.
     pub ipv4: bool,
     /// `ipv6`.

@@ -102,6 +102,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
             data,
             tls,
             utf8: charset.allows_utf8(),
+            list_zone: options.list_zone.clone(),
             timeouts: Timeouts {
                 connect: options.connect_timeout,
                 login: options.login_timeout,

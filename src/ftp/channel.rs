@@ -174,6 +174,10 @@ impl Session {
             self.secure_unanswered(data, deadline)?;
         }
         let first = self.opening(&plan.transfer, early.as_mut(), deadline)?;
+        let is_announced = first.as_ref().is_some_and(Reply::is_preliminary);
+        if is_announced && self.protects_data() && early.as_ref().is_some_and(|data| !data.is_secured()) {
+            self.profile.tls.learn_answers_first();
+        }
         if let Some(first) = first.clone().filter(|first| !first.is_preliminary() && !first.is_completion()) {
             restarted?;
             if plan.allocate.is_some() && self.wants_allo(&first, &plan.transfer) {
@@ -218,14 +222,12 @@ impl Session {
             Capability::Yes => return Ok(()),
             // A refusal still comes before, without a handshake.
             Capability::No if self.control.await_input(Duration::from_millis(1)) => return Ok(()),
-            Capability::Untold if self.control.await_input(ANSWER_FIRST) => {
-                self.profile.tls.learn_answers_first(true);
-                return Ok(());
-            }
+            // It may be a refusal, which tells nothing of the order.
+            Capability::Untold if self.control.await_input(ANSWER_FIRST) => return Ok(()),
             Capability::No | Capability::Untold => {}
         }
         self.secure_data(data, true, deadline)?;
-        self.profile.tls.learn_answers_first(false);
+        self.profile.tls.learn_answers_later();
         Ok(())
     }
 

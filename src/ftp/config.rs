@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::ftp::proxy::Proxy;
+use crate::ftp::time::ListZone;
 pub use crate::ftp::tls::{Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsSetupError, TlsVersions};
 pub use crate::ftp::transport::Family;
 use crate::secret::Secret;
@@ -31,6 +32,8 @@ pub struct SessionConfig {
     /// Whether a server that offers it is told to use UTF-8 (RFC 2640, OPTS UTF8 ON); not where its names are
     /// known to be in another charset.
     pub utf8: bool,
+    /// The clock of LIST's times; found by comparing them with MDTM's where `None`.
+    pub list_zone: Option<ListZone>,
     /// The bounds of all waits.
     pub timeouts: Timeouts,
 }

@@ -35,7 +35,7 @@ impl Session {
     /// [`Error::Refused`] with the command that was refused, or a failed connection.
     pub fn list(&mut self, dir: &[u8], context: ListContext, deadline: Deadline) -> Result<Listed, Error> {
         if self.profile.mlst() == Capability::Yes {
-            match self.list_by(ListCommand::Mlsd, dir, context, deadline) {
+            match self.list_by(ListCommand::Mlsd, dir, context.clone(), deadline) {
                 Err(Error::Refused { command, reply })
                     if command == "MLSD" && matches!(reply.code(), 500 | 502 | 504) =>
                 {
@@ -60,7 +60,7 @@ impl Session {
         if self.profile.list_command() == Some(ListCommand::List) {
             return self.list_by(ListCommand::List, dir, context, deadline);
         }
-        match self.list_by(ListCommand::ListAll, dir, context, deadline) {
+        match self.list_by(ListCommand::ListAll, dir, context.clone(), deadline) {
             // `.` is in every listing made with -a, where the server knows -a.
             Ok(all) if all.listing.saw_dot_entries || !all.listing.entries.is_empty() => {
                 self.profile.learn_list_command(ListCommand::ListAll);

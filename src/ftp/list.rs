@@ -7,14 +7,28 @@
 //! A dialect is one file with one function from a line to a `Line`, plus one row in `DIALECTS`. Nothing
 //! here does I/O or reads a clock. What a listing does not say is `None`, never a guess.
 
+mod as400;
+mod cms;
+mod dates;
 mod dos;
+mod eplf;
 mod fields;
 mod lines;
+mod marks;
 mod mlsx;
+mod mvs;
+mod name_first;
 mod names;
+mod netware;
+mod nonstop;
+mod numeric;
+mod os2;
+mod os9;
 mod parser;
 mod repeats;
+mod size_first;
 mod unix;
+mod vms;
 mod vote;
 
 pub use mlsx::parse_mlst_line;
@@ -75,9 +89,43 @@ pub enum Dialect {
     Unix,
     /// The `dir` of DOS, as IIS prints it.
     Dos,
+    /// EPLF: publicfile, anonftpd.
+    Eplf,
+    /// Mode and time in numbers.
+    Numeric,
+    /// Novell NetWare.
+    NetWare,
+    /// AS/400 (IBM i).
+    As400,
+    /// OpenVMS.
+    Vms,
+    /// MVS (z/OS): data sets.
+    Mvs,
+    /// MVS: the members of a partitioned data set. Their lines may be bare names, so they are read as such only
+    /// behind their heading.
+    MvsMembers,
+    /// z/VM CMS.
+    Cms,
+    /// HP NonStop.
+    NonStop,
+    /// OS/2.
+    Os2,
+    /// OS-9.
+    Os9,
+    /// VxWorks, VShell.
+    SizeFirst,
+    /// SuperTCP, Chameleon, WFTP.
+    NameFirst,
     /// Bare names (NLST, RFC 959 s.4.1.3). Every text is a name, so it never takes part in a vote and is used
     /// only where the caller is certain.
     Names,
+}
+
+impl Dialect {
+    /// Whether its times are by the server's wall clock.
+    pub fn tells_local_time(self) -> bool {
+        !matches!(self, Dialect::Mlsd | Dialect::Eplf | Dialect::Numeric | Dialect::Names)
+    }
 }
 
 /// Why a listing was given up.
@@ -122,6 +170,10 @@ enum Line<'a> {
     Parent,
     /// Part of the form, but no entry: `total 40`, a blank line.
     Noise,
+    /// A heading that leaves no doubt in which dialect the rest of the listing is.
+    Heading(Dialect),
+    /// The first half of an entry: with the next line it is one.
+    Begin,
     /// Not of this dialect.
     Unknown,
 }
@@ -136,11 +188,31 @@ struct Parsed<'a> {
     mode: Option<u16>,
     link_target: Option<&'a [u8]>,
     unique: Option<&'a [u8]>,
+    /// Whether the line has the mark of `ls -F`; `None` where one like it would have none.
+    marked: Option<bool>,
+    /// The version behind the name (OpenVMS); of several, the newest counts.
+    version: Option<u64>,
+    /// What follows the name behind a point, where the line has it in a column of its own (z/VM).
+    name_end: Option<&'a [u8]>,
+    /// The path in front of the name: what the entry is in, should that be in the listing too (AS/400).
+    inside: Option<&'a [u8]>,
 }
 
 impl<'a> Parsed<'a> {
     fn new(name: &'a [u8], kind: EntryKind) -> Parsed<'a> {
-        Parsed { name, kind, size: None, modified: None, mode: None, link_target: None, unique: None }
+        Parsed {
+            name,
+            kind,
+            size: None,
+            modified: None,
+            mode: None,
+            link_target: None,
+            unique: None,
+            marked: None,
+            version: None,
+            name_end: None,
+            inside: None,
+        }
     }
 
     /// The entry under `name`, which the caller has checked.
@@ -166,10 +238,23 @@ struct Row {
 }
 
 /// All dialects, in the order of the enum; the earlier wins a tie.
-const DIALECTS: [Row; 4] = [
+const DIALECTS: [Row; 17] = [
     Row { dialect: Dialect::Mlsd, votes: true, parse: mlsx::parse },
     Row { dialect: Dialect::Unix, votes: true, parse: unix::parse },
     Row { dialect: Dialect::Dos, votes: true, parse: dos::parse },
+    Row { dialect: Dialect::Eplf, votes: true, parse: eplf::parse },
+    Row { dialect: Dialect::Numeric, votes: true, parse: numeric::parse },
+    Row { dialect: Dialect::NetWare, votes: true, parse: netware::parse },
+    Row { dialect: Dialect::As400, votes: true, parse: as400::parse },
+    Row { dialect: Dialect::Vms, votes: true, parse: vms::parse },
+    Row { dialect: Dialect::Mvs, votes: true, parse: mvs::parse },
+    Row { dialect: Dialect::MvsMembers, votes: false, parse: mvs::parse_member },
+    Row { dialect: Dialect::Cms, votes: true, parse: cms::parse },
+    Row { dialect: Dialect::NonStop, votes: true, parse: nonstop::parse },
+    Row { dialect: Dialect::Os2, votes: true, parse: os2::parse },
+    Row { dialect: Dialect::Os9, votes: true, parse: os9::parse },
+    Row { dialect: Dialect::SizeFirst, votes: true, parse: size_first::parse },
+    Row { dialect: Dialect::NameFirst, votes: true, parse: name_first::parse },
     Row { dialect: Dialect::Names, votes: false, parse: names::parse },
 ];
 

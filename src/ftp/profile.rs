@@ -270,13 +270,22 @@ impl ServerProfile {
     pub(crate) fn learn_system(&self, reply: &Reply) {
         let mut facts = self.facts.lock();
         facts.system_told = true;
-        let dialect = if reply.says("Windows_NT") {
-            Some(Dialect::Dos)
-        } else if reply.says("UNIX") {
-            Some(Dialect::Unix)
-        } else {
-            None
-        };
+        // What is emulated comes first: "UNIX emulated by FileZilla".
+        const SYSTEMS: [(&str, Dialect); 12] = [
+            ("Windows_NT", Dialect::Dos),
+            ("UNIX", Dialect::Unix),
+            ("OS/400", Dialect::As400),
+            ("NetWare", Dialect::NetWare),
+            ("VMS", Dialect::Vms),
+            ("z/VM", Dialect::Cms),
+            ("VM/ESA", Dialect::Cms),
+            ("MVS", Dialect::Mvs),
+            ("NonStop", Dialect::NonStop),
+            ("OS/2", Dialect::Os2),
+            ("OS-9", Dialect::Os9),
+            ("VxWorks", Dialect::SizeFirst),
+        ];
+        let dialect = SYSTEMS.iter().find(|(name, _)| reply.says(name)).map(|&(_, dialect)| dialect);
         facts.dialect = facts.dialect.or(dialect.filter(|_| reply.code() == 215));
     }
 
@@ -288,5 +297,45 @@ impl ServerProfile {
     /// Keeps the dialect of a LIST.
     pub(crate) fn learn_dialect(&self, dialect: Dialect) {
         self.facts.lock().dialect = Some(dialect);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::reply::ReplyParser;
+
+    #[test]
+    fn the_system_hints_at_the_dialect() {
+        for (answer, dialect) in [
+            ("215 UNIX Type: L8", Some(Dialect::Unix)),
+            ("215 UNIX emulated by FileZilla", Some(Dialect::Unix)),
+            ("215 Windows_NT", Some(Dialect::Dos)),
+            (
+                "215  OS/400 is the remote operating system. The TCP/IP version is \"V7R4M0\".",
+                Some(Dialect::As400),
+            ),
+            (
+                "215 MVS is the operating system of this server. FTP Server is running on z/OS.",
+                Some(Dialect::Mvs),
+            ),
+            (
+                "215-z/VM Version 7 Release 2.0, service level 2101\r\n215 VM is the operating system",
+                Some(Dialect::Cms),
+            ),
+            ("215 VMS MultiNet Unix Emulation V5.5", Some(Dialect::Unix)),
+            ("215 VMS OpenVMS V8.4", Some(Dialect::Vms)),
+            ("215 NETWARE Type : L8", Some(Dialect::NetWare)),
+            ("215 Nonstop OS", Some(Dialect::NonStop)),
+            ("215 OS/2 operating system", Some(Dialect::Os2)),
+            ("215 what", None),
+            ("500 UNIX what", None),
+        ] {
+            let profile = ServerProfile::default();
+            let text = format!("{answer}\r\n");
+            let reply = ReplyParser::default().push(text.as_bytes()).unwrap().1.unwrap();
+            profile.learn_system(&reply);
+            assert_eq!(profile.dialect(), dialect, "{answer}");
+        }
     }
 }

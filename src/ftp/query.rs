@@ -55,6 +55,21 @@ impl Session {
         })
     }
 
+    /// The times of files, by MDTM (RFC 3659 s.3); `None` for each that the server does not tell. One round
+    /// trip where the server takes commands together, else one each.
+    ///
+    /// # Errors
+    /// A failed connection.
+    pub fn moments(&mut self, paths: &[Vec<u8>], deadline: Deadline) -> Result<Vec<Option<Modified>>, Error> {
+        let questions = paths.iter().map(|path| Command::with("MDTM", path.as_slice())).collect();
+        let replies = self.exchange_all(questions, deadline)?;
+        let told = |reply: &Reply| match reply.code() {
+            213 => time::parse_time_value(reply.text().trim_ascii()),
+            _ => None,
+        };
+        Ok(replies.iter().map(told).collect())
+    }
+
     /// The size of a file in bytes, by SIZE (RFC 3659 s.4), as TYPE I counts it; `None` where the server has no
     /// such command.
     ///

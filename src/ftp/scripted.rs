@@ -74,6 +74,7 @@ impl Scripted {
             data: DataConfig::default(),
             tls: None,
             utf8: true,
+            list_zone: None,
             timeouts: Timeouts { connect: second, login: second, reply, stall: second },
         }
     }

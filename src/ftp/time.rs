@@ -3,8 +3,12 @@
 //! Nothing here reads a clock or a time zone: what is "now" comes in as a [`ListContext`].
 
 mod local;
+mod months;
+mod zone;
 
 pub use local::{ListContext, TimeOfDay, month_number, parse_numeric_date};
+pub use months::{day_digits, month_named, year_digits};
+pub use zone::{FoundZone, ListZone, Sample};
 
 use jiff::civil::Date;
 use jiff::tz::Offset;

@@ -9,7 +9,7 @@ use crate::ftp::session::Session;
 use crate::remote::error::{Error, Kind};
 use crate::remote::path::RemotePath;
 use crate::remote::pool::Lane;
-use crate::remote::{Remote, classify, context};
+use crate::remote::{Remote, classify};
 
 /// How long the look at a server that explains a refusal may take.
 const PROBE: Duration = Duration::from_secs(20);
@@ -163,7 +163,7 @@ impl Remote {
                 unique: None,
             }));
         };
-        let list = |session: &mut Session, deadline| session.list(parent.as_bytes(), context(), deadline);
+        let list = |session: &mut Session, deadline| self.list_once(session, &parent, deadline);
         let listed = match self.attempt("list", &parent, Lane::Metadata, deadline, list)? {
             Ok(listed) => listed,
             Err(refusal) => return self.find_in_refused(&parent, &refusal, deadline),

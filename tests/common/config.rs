@@ -74,9 +74,13 @@ pub(crate) fn prepare(
             );
             fs::set_permissions(run.join("users"), private()).unwrap();
             let tls = if secured { proftpd_tls(run_dir, options.tls) } else { String::new() };
-            write("conf", proftpd(ip, port, root, most, idle, run_dir, installed) + &tls);
+            let (local, clock) = match options.zone {
+                Some(zone) => ("TimesGMT off\nFactsAdvertise off\n", format!("export TZ='{zone}' && ")),
+                None => ("", String::new()),
+            };
+            write("conf", proftpd(ip, port, root, most, idle, run_dir, installed) + local + &tls);
             format!(
-                "{} && {installed}/root/usr/sbin/proftpd -n -c {run_dir}/conf",
+                "{} && {clock}{installed}/root/usr/sbin/proftpd -n -c {run_dir}/conf",
                 bind(run_dir, &[("passwd", "/etc/passwd"), ("group", "/etc/group")])
             )
         }

@@ -41,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) idle: Duration,
     /// Clear text is refused, and vsftpd and ProFTPD demand that data connections resume the session.
     pub(crate) tls: Tls,
+    /// The server lists by LIST only and by the clock of this zone (as the variable TZ has it): ProFTPD.
+    pub(crate) zone: Option<&'static str>,
 }
 
 /// How a server speaks.
@@ -59,7 +61,7 @@ impl Default for Options {
     fn default() -> Options {
         // `FTPFS_TEST_TLS=1.2` and `1.3` run any test over TLS.
         let tls = if super::tls_version().is_some() { Tls::Explicit } else { Tls::Off };
-        Options { max_clients: None, ipv6: false, idle: Duration::from_secs(600), tls }
+        Options { max_clients: None, ipv6: false, idle: Duration::from_secs(600), tls, zone: None }
     }
 }
 

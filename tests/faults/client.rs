@@ -61,6 +61,7 @@ pub(crate) struct Options {
     pub(crate) timeouts: Timeouts,
     pub(crate) data: ftpfs::ftp::config::DataConfig,
     pub(crate) tls: Option<ftpfs::ftp::config::TlsConfig>,
+    pub(crate) list_zone: Option<ftpfs::ftp::time::ListZone>,
 }
 
 impl Default for Options {
@@ -78,6 +79,7 @@ impl Default for Options {
             },
             data: Default::default(),
             tls: None,
+            list_zone: None,
         }
     }
 }
@@ -110,6 +112,7 @@ impl Client {
             data: options.data,
             tls: options.tls,
             utf8: true,
+            list_zone: options.list_zone,
             timeouts: options.timeouts,
         };
         let deadline = Deadline::after(options.operation);

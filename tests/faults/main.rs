@@ -58,3 +58,5 @@ mod transfers;
 mod unftp;
 #[cfg(test)]
 mod uploads;
+#[cfg(test)]
+mod zones;

@@ -42,6 +42,7 @@ fn connect(port: u16) -> Remote {
         data: DataConfig::default(),
         timeouts: Timeouts { connect: bound, login: bound, reply: bound, stall: bound },
         tls: None,
+        list_zone: None,
         utf8: true,
     };
     Remote::connect(config, b"", true, 1, deadline()).unwrap()

@@ -11,7 +11,7 @@ use super::CONTEXT;
 /// Listings are dated 1990 to 2023, so that DOS years of two digits are not ambiguous and `ls` prints years.
 const DATES: std::ops::Range<i64> = 631_152_000..1_704_067_200;
 
-const MONTHS: [&str; 12] =
+pub(crate) const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 fn is_usable(name: &[u8]) -> bool {
@@ -39,7 +39,7 @@ fn names() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 1..6).prop_map(|pieces| pieces.concat()).prop_filter("no usable name", |name| is_usable(name))
 }
 
-fn entries() -> impl Strategy<Value = RemoteEntry> {
+pub(crate) fn entries() -> impl Strategy<Value = RemoteEntry> {
     let kind = prop_oneof![
         3 => Just(EntryKind::File),
         2 => Just(EntryKind::Directory),
@@ -58,14 +58,14 @@ fn entries() -> impl Strategy<Value = RemoteEntry> {
     )
 }
 
-fn civil(entry: &RemoteEntry) -> jiff::civil::DateTime {
+pub(crate) fn civil(entry: &RemoteEntry) -> jiff::civil::DateTime {
     let seconds = entry.modified.map_or(0, |modified| modified.seconds);
     let instant = jiff::Timestamp::from_second(seconds).unwrap_or_default();
     jiff::tz::Offset::UTC.to_datetime(instant)
 }
 
 /// The entry with its time cut to `unit` seconds.
-fn rounded(mut entry: RemoteEntry, unit: i64, precision: Precision) -> RemoteEntry {
+pub(crate) fn rounded(mut entry: RemoteEntry, unit: i64, precision: Precision) -> RemoteEntry {
     let seconds = entry.modified.map_or(0, |modified| modified.seconds);
     entry.modified = Some(Modified { seconds: seconds - seconds.rem_euclid(unit), nanos: 0, precision });
     entry
@@ -147,7 +147,7 @@ fn print_dos(entry: &RemoteEntry) -> Vec<u8> {
 }
 
 /// Parses with an LF of its own; the entry must come out alone.
-fn parse_one(dialect: Dialect, line: &[u8]) -> ParsedListing {
+pub(crate) fn parse_one(dialect: Dialect, line: &[u8]) -> ParsedListing {
     let mut parser = ListParser::certain(dialect, CONTEXT);
     let outcome = parser.push(&[line, b"\r\n"].concat());
     assert_eq!(outcome, Ok(()));
@@ -227,6 +227,7 @@ proptest! {
         lines in vec(prop_oneof![
             vec(any::<u8>(), 0..80),
             "[-dlrwxsStTbcp0-9:;=., <>/A-Za-z]{0,60}".prop_map(String::into_bytes),
+            "[+*A-Z0-9]{1,9}[;.]?[0-9]{0,3}( [-<>()*A-Z0-9:/,.\\[\\]\"]{1,11}){1,9}".prop_map(String::into_bytes),
             (entries(), vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)).prop_map(|(entry, changes)| {
                 let mut line = print_unix(&entry, "1 lena staff");
                 for (place, byte) in changes {
@@ -236,10 +237,14 @@ proptest! {
                 line
             }),
         ], 0..20),
-        choice in 0..5usize,
+        choice in 0..18usize,
     ) {
         let text = lines.join(&b"\r\n"[..]);
-        let dialects = [Dialect::Mlsd, Dialect::Unix, Dialect::Dos, Dialect::Names];
+        let dialects = [
+            Dialect::Mlsd, Dialect::Unix, Dialect::Dos, Dialect::Names, Dialect::Eplf, Dialect::Numeric,
+            Dialect::NetWare, Dialect::As400, Dialect::Vms, Dialect::Mvs, Dialect::MvsMembers, Dialect::Cms,
+            Dialect::NonStop, Dialect::Os2, Dialect::Os9, Dialect::SizeFirst, Dialect::NameFirst,
+        ];
         let mut parser = match dialects.get(choice) {
             Some(dialect) => ListParser::certain(*dialect, CONTEXT),
             None => ListParser::new(None, CONTEXT),

@@ -56,3 +56,4 @@ mod tools;
 mod uploads;
 mod verbs;
 mod written;
+mod zones;

@@ -68,6 +68,7 @@ impl Bench {
             data: DataConfig { mode, ..DataConfig::default() },
             tls: server.tls_config(),
             utf8: true,
+            list_zone: None,
             timeouts: Default::default(),
         };
         let remote = Remote::connect(config, b"", false, 2, Deadline::after(BOUND)).unwrap();

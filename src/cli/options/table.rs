@@ -2,7 +2,7 @@
 
 use log::LevelFilter;
 
-use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text};
+use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text, zone};
 use super::{Netrc, Options};
 use crate::cli::proxy::{ftp_proxy, proxy};
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsVersions};
@@ -300,6 +300,14 @@ pub(super) const TABLE: &[Spec] = &[
             o.clear_control = true;
             Ok(())
         },
+        ..PLAIN
+    },
+    Spec {
+        name: "timezone",
+        takes: Value("detect|ZONE"),
+        default: Some("detect"),
+        help: "the zone of LIST's times: UTC, +02:00, Europe/Berlin; found by MDTM if not told",
+        set: |o, v| zone(v).map(|zone| o.list_zone = zone),
         ..PLAIN
     },
     Spec {

@@ -108,6 +108,8 @@ fn bad_options_are_named_with_a_remedy() {
         ("wibble", &["wibble", "--help"]),
         ("cert_type=PEM", &["cert_type", "not supported in this version"]),
         ("key_type=PEM", &["key_type", "not supported"]),
+        ("engine", &["engine", "not supported in this version"]),
+        ("ciphers=x", &["ciphers", "not supported"]),
         ("auto_unmount", &["auto_unmount", "not supported"]),
         ("bind", &["bind", "not supported"]),
         ("allow_other=1", &["allow_other", "takes no value"]),

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::ftp::time::ListZone;
+
 /// Smallest block cache, in bytes: less could not hold one read-ahead window.
 const CACHE_MIN: u64 = 1 << 20;
 
@@ -41,6 +43,16 @@ pub(super) fn choice<T: Copy>(value: &[u8], choices: &[(&str, T)]) -> Result<T, 
 
 pub(super) fn address(value: &[u8]) -> Result<IpAddr, String> {
     parsed(value).ok_or_else(|| "a numeric IPv4 or IPv6 address is expected".into())
+}
+
+/// `None` for `detect`.
+pub(super) fn zone(value: &[u8]) -> Result<Option<ListZone>, String> {
+    if value == b"detect" {
+        return Ok(None);
+    }
+    let zone = std::str::from_utf8(value).ok().and_then(ListZone::parse);
+    let expected = "detect, UTC, an offset such as +02:00 or a zone such as Europe/Berlin is expected";
+    zone.map(Some).ok_or_else(|| expected.into())
 }
 
 pub(super) fn count(value: &[u8], range: RangeInclusive<usize>) -> Result<usize, String> {

@@ -100,9 +100,9 @@ fn is_noise(fields: &Fields<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::time::{Modified, Precision};
+    use crate::ftp::time::{ListZone, Modified, Precision};
 
-    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+    const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 
     #[test]
     fn entries_of_every_server_that_imitates_dos() {

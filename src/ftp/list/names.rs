@@ -19,10 +19,11 @@ pub(super) fn parse<'a>(line: &'a [u8], _: &ListContext) -> Line<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::time::ListZone;
 
     #[test]
     fn paths_and_marks_are_taken_off() {
-        let context = ListContext { now: 0, offset: 0 };
+        let context = ListContext { now: 0, zone: ListZone::UTC };
         for (line, name, kind) in [
             ("a.txt", "a.txt", EntryKind::File),
             (" a b ", " a b ", EntryKind::File),

@@ -4,7 +4,7 @@ use super::lines::{LineSplitter, RawLine};
 use super::vote::Vote;
 use super::{
     Dialect, Line, ListError, MAX_BYTES, MAX_ENTRIES, NameClass, Parsed, ParsedListing, SAMPLE,
-    classify_name, repeats,
+    classify_name, marks::Marks, repeats,
 };
 use crate::ftp::time::ListContext;
 
@@ -50,7 +50,16 @@ impl ListParser {
         };
         ListParser {
             splitter: LineSplitter::default(),
-            body: Body { vote, context, poll, listing, max_entries: MAX_ENTRIES },
+            body: Body {
+                vote,
+                context,
+                poll,
+                begun: None,
+                marks: Marks::default(),
+                version: None,
+                listing,
+                max_entries: MAX_ENTRIES,
+            },
             bytes: 0,
         }
     }
@@ -78,12 +87,16 @@ impl ListParser {
     pub fn finish(mut self) -> ParsedListing {
         let last = self.splitter.finish().map_or(Ok(()), |last| self.body.line(last));
         let rest = self.body.settle();
+        if let Some(begun) = self.body.begun.take() {
+            self.body.skip(&begun);
+        }
         let mut listing = self.body.listing;
         if last.and(rest).is_err() {
             // Only the very last line can be the one entry too many: push() refuses the others.
             listing.skipped += 1;
         }
         listing.dialect = self.body.vote.winner();
+        self.body.marks.remove(&mut listing.entries);
         listing.repeated = repeats::remove(&mut listing.entries);
         listing
     }
@@ -95,6 +108,11 @@ struct Body {
     context: ListContext,
     /// Lines that wait for the vote; `None` once it is over.
     poll: Option<Poll>,
+    /// The line before, where it was the first half of an entry.
+    begun: Option<Vec<u8>>,
+    marks: Marks,
+    /// The version of the last entry, where it had one.
+    version: Option<u64>,
     listing: ParsedListing,
     /// [`MAX_ENTRIES`], or less in tests.
     max_entries: usize,
@@ -135,26 +153,60 @@ impl Body {
     }
 
     fn parse(&mut self, line: &[u8]) -> Result<(), ListError> {
-        match self.vote.parse(line, &self.context) {
-            Line::Entry(parsed) => match classify_name(parsed.name) {
-                NameClass::Usable => self.take(parsed)?,
-                NameClass::Own => self.take_own(parsed),
-                NameClass::Parent => self.listing.saw_dot_entries = true,
-                NameClass::Refused => self.skip(line),
-            },
+        if let Some(mut whole) = self.begun.take() {
+            let begun = whole.len();
+            whole.push(b' ');
+            whole.extend_from_slice(line);
+            match self.vote.parse(&whole, &self.context) {
+                Line::Noise | Line::Heading(_) | Line::Begin | Line::Unknown => self.skip(&whole[..begun]),
+                entry => return self.accept(entry, &whole),
+            }
+        }
+        let said = self.vote.parse(line, &self.context);
+        self.accept(said, line)
+    }
+
+    fn accept(&mut self, said: Line<'_>, line: &[u8]) -> Result<(), ListError> {
+        match said {
+            Line::Entry(parsed) => {
+                self.marks.count(parsed.marked);
+                let whole = parsed.name_end.map(|end| [parsed.name, b".", end].concat());
+                let name = whole.as_deref().unwrap_or(parsed.name);
+                match classify_name(name) {
+                    NameClass::Usable => self.take(parsed, name)?,
+                    NameClass::Own => self.take_own(parsed),
+                    NameClass::Parent => self.listing.saw_dot_entries = true,
+                    NameClass::Refused => self.skip(line),
+                }
+            }
             Line::Own(parsed) => self.take_own(parsed),
             Line::Parent => self.listing.saw_dot_entries = true,
-            Line::Noise => {}
+            Line::Noise | Line::Heading(_) => {}
+            Line::Begin => self.begun = Some(line.to_vec()),
             Line::Unknown => self.skip(line),
         }
         Ok(())
     }
 
-    fn take(&mut self, parsed: Parsed<'_>) -> Result<(), ListError> {
+    fn take(&mut self, parsed: Parsed<'_>, name: &[u8]) -> Result<(), ListError> {
+        let version = parsed.version;
+        if let Some(last) = self.listing.entries.last_mut() {
+            // It is not in this directory, but in the one that the line before told of.
+            if parsed.inside.is_some_and(|directory| *directory == *last.name) {
+                return Ok(());
+            }
+            if let (Some(this), Some(before), true) = (version, self.version, *name == *last.name) {
+                if this > before {
+                    *last = parsed.into_entry(name);
+                    self.version = version;
+                }
+                return Ok(());
+            }
+        }
         if self.listing.entries.len() >= self.max_entries {
             return Err(ListError::TooLarge);
         }
-        let name = parsed.name;
+        self.version = version;
         self.listing.entries.push(parsed.into_entry(name));
         Ok(())
     }

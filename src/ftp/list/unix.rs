@@ -9,9 +9,10 @@
 //! blanks, columns that run into each other). So the line is anchored at its mode and at its date; what is
 //! before the date is the size, and what lies between is not needed.
 
+use super::dates::{self, Found};
 use super::fields::{Fields, Size, is_blank};
 use super::{EntryKind, Line, Parsed};
-use crate::ftp::time::{ListContext, Modified, TimeOfDay, month_number, parse_numeric_date};
+use crate::ftp::time::ListContext;
 
 pub(super) fn parse<'a>(line: &'a [u8], context: &ListContext) -> Line<'a> {
     let line = line.trim_ascii_start();
@@ -19,19 +20,21 @@ pub(super) fn parse<'a>(line: &'a [u8], context: &ListContext) -> Line<'a> {
         return if is_noise(line) { Line::Noise } else { Line::Unknown };
     };
     let fields = Fields::split(rest);
-    let Some((size, date)) = find_date(&fields, kind, context) else { return Line::Unknown };
-    if rest.get(date.end).is_some_and(|b| *b != b' ') {
+    let found = dates::find_date(&fields, kind, context).or_else(|| without_date(&fields));
+    let Some(found) = found else { return Line::Unknown };
+    if rest.get(found.end).is_some_and(|b| *b != b' ') {
         return Line::Unknown;
     }
-    let name = rest.get(date.end + 1..).unwrap_or_default();
-    let is_device = kind == EntryKind::Special && matches!(line[0], b'b' | b'c');
-    let size = size.exact().filter(|_| !is_device);
+    let name = rest.get(found.end + 1..).unwrap_or_default();
+    let size = exact_size(&found, &fields, kind, line[0]);
     let (name, link_target) = if kind == EntryKind::Symlink { split_link(name, size) } else { (name, None) };
+    let (name, marked) = split_mark(name, kind, mode);
     Line::Entry(Parsed {
         size,
-        modified: date.modified,
+        modified: found.modified,
         mode: Some(mode),
         link_target,
+        marked,
         ..Parsed::new(name, kind)
     })
 }
@@ -80,113 +83,51 @@ fn is_set(letter: u8, set: u8) -> Option<bool> {
     (letter == set || letter == b'-').then_some(letter == set)
 }
 
-/// Where the date is, as an instant (`None` where it does not exist, as 30 February) and its end in the text.
-struct DateField {
-    modified: Option<Modified>,
-    end: usize,
-}
-
-/// The leftmost date that has a size before it: a date in the name is further right.
-fn find_date(fields: &Fields<'_>, kind: EntryKind, context: &ListContext) -> Option<(Size, DateField)> {
-    (1..fields.len()).find_map(|index| {
-        let date = date_at(fields, index, context)?;
-        let before = fields.get(index - 1)?;
-        let size = match Size::parse(before).or_else(|| Size::glued(before)) {
-            Some(size) => size,
-            None if kind == EntryKind::Special && before.last()?.is_ascii_hexdigit() => Size::Untold,
-            None => return None,
-        };
-        // An owner named like a month, a numeric group, and a size like a year: the real date follows.
-        let is_owner = index == 1 && fields.get(3).and_then(Size::parse).is_some();
-        if is_owner && date_at(fields, 4, context).is_some() {
-            return None;
-        }
-        (index <= 4 || !has_foreign_date(fields, index)).then_some((size, date))
-    })
-}
-
-fn date_at(fields: &Fields<'_>, index: usize, context: &ListContext) -> Option<DateField> {
-    let first = fields.get(index)?;
-    if let Some(month) = month_number(first) {
-        return month_day_date(fields, index, month, context);
-    }
-    let is_iso = first.len() == 10 && first[4] == b'-';
-    let (year, month, day) = parse_numeric_date(first).filter(|_| is_iso)?;
-    let Some(time) = fields.get(index + 1).and_then(TimeOfDay::parse) else {
-        let modified = context.at(year, month, day, None);
-        return Some(DateField { modified, end: fields.end(index)? });
-    };
-    let zone = fields.get(index + 2).and_then(zone_offset);
-    // Only full ISO times have a zone, and a name follows it; otherwise the name looks like a zone.
-    if let Some(offset) = zone.filter(|_| time.has_seconds() && fields.has_name_after(index + 2)) {
-        let modified = context.at_offset(year, month, day, time, offset);
-        return Some(DateField { modified, end: fields.end(index + 2)? });
-    }
-    let modified = context.at(year, month, day, Some(time));
-    Some(DateField { modified, end: fields.end(index + 1)? })
-}
-
-/// `Feb  3 07:41`, `Feb  3  2021`, `Feb  3 07:41:10 2021`.
-fn month_day_date(fields: &Fields<'_>, index: usize, month: i8, context: &ListContext) -> Option<DateField> {
-    let day = small_number(fields.get(index + 1)?, 1..=2).filter(|day| (1..=31).contains(day))?;
-    let day = i8::try_from(day).ok()?;
-    let third = fields.get(index + 2)?;
-    let end = fields.end(index + 2)?;
-    if let Some(year) = small_number(third, 4..=4) {
-        return Some(DateField { modified: context.at(year, month, day, None), end });
-    }
-    let time = TimeOfDay::parse(third)?;
-    // `ls -lT` of BSD and --full-time of old GNU; a name follows, else the number is the name.
-    let year = fields.get(index + 3).and_then(|field| small_number(field, 4..=4));
-    if let Some(year) = year.filter(|_| time.has_seconds() && fields.has_name_after(index + 3)) {
-        return Some(DateField {
-            modified: context.at(year, month, day, Some(time)),
-            end: fields.end(index + 3)?,
-        });
-    }
-    Some(DateField { modified: context.at_latest(month, day, time), end })
-}
-
-/// Whether something like a date that is not understood (`26. Juli, 20:10`) comes before field `index`. Then
-/// the date at `index` belongs to the name, and the line must not be taken for another file.
-fn has_foreign_date(fields: &Fields<'_>, index: usize) -> bool {
-    let is_day = |field: &[u8]| small_number(field, 1..=2).is_some_and(|day| (1..=31).contains(&day));
-    let is_year = |field: &[u8]| small_number(field, 4..=4).is_some_and(|year| (1900..2200).contains(&year));
-    let is_word = |field: &[u8]| !field[0].is_ascii_digit();
-    (0..index).filter_map(|at| fields.get(at)).any(|field| {
-        let has_digit_and_more = field[0].is_ascii_digit() && !field.is_ascii();
-        has_digit_and_more || TimeOfDay::parse(field).is_some() || parse_numeric_date(field).is_some()
-    }) || (0..index.saturating_sub(2)).any(|at| {
-        match (fields.get(at), fields.get(at + 1), fields.get(at + 2)) {
-            (Some(month), Some(day), Some(year)) if is_word(month) => is_day(day) && is_year(year),
-            // The first field is the link count.
-            (Some(day), Some(month), Some(year)) => at > 0 && is_day(day) && is_word(month) && is_year(year),
-            _ => false,
-        }
-    })
-}
-
-/// `+0100` or `+01:00` in seconds.
-fn zone_offset(field: &[u8]) -> Option<i32> {
-    let (sign, digits) = match field {
-        [b'+', digits @ ..] => (1, digits),
-        [b'-', digits @ ..] => (-1, digits),
-        _ => return None,
-    };
-    let (hours, minutes) = match digits {
-        [hours @ .., b':', a, b] if hours.len() == 2 => (hours, [*a, *b]),
-        [hours @ .., a, b] if hours.len() == 2 => (hours, [*a, *b]),
-        _ => return None,
-    };
-    let (hours, minutes) = (small_number(hours, 2..=2)?, small_number(&minutes, 2..=2)?);
-    (hours <= 14 && minutes <= 59).then(|| sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60))
-}
-
-fn small_number(field: &[u8], digits: std::ops::RangeInclusive<usize>) -> Option<i16> {
-    if !digits.contains(&field.len()) {
+/// A line without a date: links, owner, group (or not) and size. Only where nothing looks like a date that is
+/// not understood.
+fn without_date(fields: &Fields<'_>) -> Option<Found> {
+    let is_number = |at| fields.get(at).is_some_and(|field| field.iter().all(u8::is_ascii_digit));
+    let at = [3, 2].into_iter().find(|&at| is_number(at) && fields.has_name_after(at))?;
+    let name = at + 1..fields.len();
+    let has_month = name.clone().any(|at| {
+        let next = fields.get(at + 1).and_then(dates::day_of);
+        next.is_some() && fields.get(at).and_then(dates::month_of).is_some()
+    });
+    if !is_number(0) || has_month || dates::has_foreign_date(fields, name) {
         return None;
     }
-    super::fields::decimal(field).and_then(|number| i16::try_from(number).ok())
+    let size = Size::parse(fields.get(at)?)?;
+    Some(Found { size, modified: None, index: at + 1, end: fields.end(at)? })
+}
+
+/// The size in bytes, where it is one.
+fn exact_size(found: &Found, fields: &Fields<'_>, kind: EntryKind, letter: u8) -> Option<u64> {
+    let size = found.size.exact()?;
+    match kind {
+        EntryKind::Special if matches!(letter, b'b' | b'c') => None,
+        // NetPresenz and WebStar on MacOS: "folder" and the number of entries.
+        EntryKind::Directory if fields.get(0) == Some(b"folder") => None,
+        // And for a file the lengths of resource fork and data fork, and their sum. What RETR sends of a file
+        // with two forks depends on the server's settings.
+        EntryKind::File if found.index == 3 => {
+            let fork = |at| fields.get(at).and_then(super::fields::decimal);
+            let has_two_forks = matches!((fork(0), fork(1)), (Some(resource @ 1..), Some(data))
+                if resource.checked_add(data) == Some(size));
+            (!has_two_forks).then_some(size)
+        }
+        _ => Some(size),
+    }
+}
+
+/// Takes the mark of `ls -F` off a directory, and tells whether the line has one; `None` where such a line
+/// would have none. No name holds a `/`; whether a `*` is a mark only the whole listing can tell.
+fn split_mark(name: &[u8], kind: EntryKind, mode: u16) -> (&[u8], Option<bool>) {
+    match (kind, name) {
+        (EntryKind::Directory, [name @ .., b'/']) if !name.is_empty() => (name, Some(true)),
+        (EntryKind::Directory, name) => (name, Some(false)),
+        (EntryKind::File, name) if mode & 0o111 != 0 => (name, Some(name.ends_with(b"*"))),
+        _ => (name, None),
+    }
 }
 
 /// Name and target of a link. Where there are several arrows, the link's size (the length of its target) tells

@@ -3,6 +3,9 @@
 use super::{DIALECTS, Dialect, Line};
 use crate::ftp::time::ListContext;
 
+/// Lines after which a vote may be clear.
+pub(super) const CLEAR_AFTER: usize = 64;
+
 /// The score of each dialect, and the leader. A caller that is certain ends the vote before it begins.
 #[derive(Debug)]
 pub(super) struct Vote {
@@ -40,12 +43,18 @@ impl Vote {
         self.certain
     }
 
-    /// Moves the lead to the dialect that understands most of `lines`, without counting them.
+    /// Moves the lead to the dialect that understands most of `lines`, without counting them. It ends early
+    /// where one understands most lines and no other any: asking all of them for each line is what costs.
     pub(super) fn poll<'a>(&mut self, lines: impl Iterator<Item = &'a [u8]>, context: &ListContext) {
         let mut scores = [0usize; DIALECTS.len()];
-        for line in lines {
+        for (seen, line) in (0..).zip(lines) {
+            let spoken = scores.iter().filter(|&&score| score > 0).count();
+            if seen == CLEAR_AFTER && spoken == 1 && scores.iter().any(|&score| score > seen / 2) {
+                break;
+            }
             for (index, score) in scores.iter_mut().enumerate().filter(|(index, _)| DIALECTS[*index].votes) {
-                *score += usize::from(is_entry(&self.ask(index, line, context)));
+                let answer = self.ask(index, line, context);
+                *score += usize::from(is_entry(&answer) || matches!(answer, Line::Begin));
             }
         }
         self.leader = best(&scores, self.leader);
@@ -60,7 +69,7 @@ impl Vote {
         if matches!(outcome, Line::Unknown) && !self.certain {
             for index in (0..DIALECTS.len()).filter(|&index| DIALECTS[index].votes && index != leader) {
                 let other = self.ask(index, line, context);
-                let decided = is_entry(&other);
+                let decided = is_entry(&other) || matches!(other, Line::Heading(_));
                 if !matches!(other, Line::Unknown) {
                     (outcome, speaker) = (other, index);
                 }
@@ -69,7 +78,12 @@ impl Vote {
                 }
             }
         }
-        if is_entry(&outcome) {
+        if let Line::Heading(dialect) = outcome {
+            // A line in the middle that looks like a heading turns nothing over.
+            if self.understood.iter().all(|&entries| entries == 0) {
+                (self.leader, self.certain) = (dialect as usize, true);
+            }
+        } else if is_entry(&outcome) {
             self.understood[speaker] += 1;
             if !self.certain {
                 self.leader = best(&self.understood, leader);

@@ -4,37 +4,37 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
 
-use super::{Modified, Precision, midnight, nanos, number};
+use super::{ListZone, Modified, Precision, midnight, nanos, number};
 
 /// How far in the future a date without a year may lie before it is taken for last year's, in seconds. A day
-/// covers a wrong [`ListContext::offset`] and clocks that differ. Servers print a year for files much younger
+/// covers a wrong [`ListContext::zone`] and clocks that differ. Servers print a year for files much younger
 /// than that (vsftpd 3.0.3) or do not (ProFTPD 1.3.8, pure-ftpd 1.0.50, pyftpdlib), which cannot be told apart.
 const FUTURE_TOLERANCE: i64 = 86_400;
 
 /// What the dates of a listing are measured by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListContext {
     /// The server's present time, seconds since 1970-01-01T00:00:00Z.
     pub now: i64,
-    /// How far east of UTC the times in its listings are, in seconds.
-    pub offset: i32,
+    /// The clock that the times in its listings are read from.
+    pub zone: ListZone,
 }
 
 impl ListContext {
     /// A date with its year, in the server's local time. Without a time of day only the day is known.
     pub fn at(&self, year: i16, month: i8, day: i8, time: Option<TimeOfDay>) -> Option<Modified> {
-        place(Date::new(year, month, day).ok()?, time, self.offset)
+        place(Date::new(year, month, day).ok()?, time, &self.zone)
     }
 
     /// A date whose zone was printed: `offset` seconds east of UTC.
     pub fn at_offset(&self, year: i16, month: i8, day: i8, time: TimeOfDay, offset: i32) -> Option<Modified> {
-        place(Date::new(year, month, day).ok()?, Some(time), offset)
+        place(Date::new(year, month, day).ok()?, Some(time), &ListZone::Fixed(offset))
     }
 
     /// A date without a year: the latest such date that is not more than one day in the future. 29 February
     /// falls in a leap year.
     pub fn at_latest(&self, month: i8, day: i8, time: TimeOfDay) -> Option<Modified> {
-        let local = Timestamp::from_second(self.now.saturating_add(i64::from(self.offset))).ok()?;
+        let local = Timestamp::from_second(self.zone.wall(self.now)?).ok()?;
         let year = Offset::UTC.to_datetime(local).year();
         let latest = self.now.saturating_add(FUTURE_TOLERANCE);
         // Leap years are at most eight years apart (1896 and 1904).
@@ -119,8 +119,8 @@ impl Half {
     }
 }
 
-/// The number of an English month by its first three letters, in any case. Names in other languages are no
-/// month here: a guess could be silently wrong.
+/// The number of an English month by its first three letters, in any case; [`super::month_named`] knows other
+/// languages.
 pub fn month_number(name: &[u8]) -> Option<i8> {
     let lower = <[u8; 3]>::try_from(name).ok()?.map(|b| b.to_ascii_lowercase());
     Some(match &lower {
@@ -168,9 +168,9 @@ pub fn parse_numeric_date(text: &[u8]) -> Option<(i16, i8, i8)> {
     Some((i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(day).ok()?))
 }
 
-fn place(date: Date, time: Option<TimeOfDay>, offset: i32) -> Option<Modified> {
+fn place(date: Date, time: Option<TimeOfDay>, zone: &ListZone) -> Option<Modified> {
     let time = time.unwrap_or(TimeOfDay { seconds: 0, nanos: 0, precision: Precision::Day });
-    let seconds = midnight(date)? + time.seconds - i64::from(offset);
+    let seconds = zone.utc(midnight(date)? + time.seconds)?;
     Some(Modified { seconds, nanos: time.nanos, precision: time.precision })
 }
 
@@ -213,7 +213,7 @@ mod tests {
             ("2024-02-28T13:00:00Z", 0, 2, 29, "12:00", "2024-02-29T12:00:00Z"),
             ("1904-01-05T00:00:00Z", 0, 2, 29, "12:00", "1896-02-29T12:00:00Z"),
         ] {
-            let context = ListContext { now: utc(now), offset };
+            let context = ListContext { now: utc(now), zone: ListZone::Fixed(offset) };
             let modified = context.at_latest(month, day, clock(time)).unwrap();
             assert_eq!(modified.seconds, utc(expected), "{now} {offset} {month}-{day} {time}");
             assert_eq!(modified.precision, Precision::Minute);
@@ -222,15 +222,18 @@ mod tests {
 
     #[test]
     fn dates_that_do_not_exist_are_refused() {
-        let context = ListContext { now: NOW, offset: 0 };
+        let context = ListContext { now: NOW, zone: ListZone::UTC };
         assert_eq!(context.at(2023, 2, 29, None), None);
         assert_eq!(context.at_latest(2, 30, clock("10:00")), None);
-        assert_eq!(ListContext { now: i64::MAX, offset: 1 }.at_latest(2, 3, clock("10:00")), None);
+        assert_eq!(
+            ListContext { now: i64::MAX, zone: ListZone::Fixed(1) }.at_latest(2, 3, clock("10:00")),
+            None
+        );
     }
 
     #[test]
     fn a_date_alone_is_the_servers_midnight() {
-        let context = ListContext { now: NOW, offset: 3600 };
+        let context = ListContext { now: NOW, zone: ListZone::Fixed(3600) };
         let expected = Modified { seconds: utc("2021-02-02T23:00:00Z"), nanos: 0, precision: Precision::Day };
         assert_eq!(context.at(2021, 2, 3, None), Some(expected));
         let zoned = context.at_offset(2021, 2, 3, clock("01:00:00.5"), -7200);

@@ -110,8 +110,13 @@ impl TlsFacts {
         self.learned.lock().answers_first
     }
 
-    /// Keeps whether it is.
-    pub(crate) fn learn_answers_first(&self, answers: bool) {
-        self.learned.lock().answers_first = if answers { Capability::Yes } else { Capability::No };
+    /// It was.
+    pub(crate) fn learn_answers_first(&self) {
+        self.learned.lock().answers_first = Capability::Yes;
+    }
+
+    /// It was not, and the handshake went on.
+    pub(crate) fn learn_answers_later(&self) {
+        self.learned.lock().answers_first = Capability::No;
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
+use crate::ftp::time::ListZone;
 
-const CONTEXT: ListContext = ListContext { now: 0, offset: 0 };
+const CONTEXT: ListContext = ListContext { now: 0, zone: ListZone::UTC };
 
 fn entry(line: &str) -> Parsed<'_> {
     match parse(line.as_bytes(), &CONTEXT) {

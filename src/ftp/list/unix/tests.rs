@@ -1,8 +1,8 @@
 use super::*;
-use crate::ftp::time::Precision;
+use crate::ftp::time::{ListZone, Modified, Precision};
 
 /// 2024-03-09 17:45:01 UTC
-const CONTEXT: ListContext = ListContext { now: 1_710_006_301, offset: 0 };
+const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::UTC };
 
 fn entry(line: &str) -> Parsed<'_> {
     match parse(line.as_bytes(), &CONTEXT) {
@@ -178,19 +178,132 @@ fn lines_around_the_entries_are_noise() {
 }
 
 #[test]
+fn dates_in_other_orders_and_languages() {
+    let day = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+    let march = day("2024-03-09T00:00:00Z");
+    for (date, seconds) in [
+        ("9 mar 2024", march),
+        ("09 Mar 2024", march),
+        ("9. Mär 2024", march),
+        ("26. Juli, 20:10", day("2023-07-26T20:10:00Z")),
+        ("9 mars 07:41", day("2024-03-09T07:41:00Z")),
+        ("2024 Mar  9", march),
+        ("2024.03.09", march),
+        ("2024/03/09", march),
+        ("09.03.2024 17:45", march + 63_900),
+        ("9.3.2024 17:45", march + 63_900),
+        ("03-09 2024", march),
+        ("03-09 07:41", day("2024-03-09T07:41:00Z")),
+        // AIX: days of two digits, and 24:00.
+        ("Mar 09 24:00", march + 86_400),
+        ("juil. 26 2021", day("2021-07-26T00:00:00Z")),
+        ("ene  9 2021", day("2021-01-09T00:00:00Z")),
+        ("giu 9 07:41", day("2023-06-09T07:41:00Z")),
+        ("wrz  9  2021", day("2021-09-09T00:00:00Z")),
+        ("szept.  9  2021", day("2021-09-09T00:00:00Z")),
+        ("říj  9  2021", day("2021-10-09T00:00:00Z")),
+        ("июл  9  2021", day("2021-07-09T00:00:00Z")),
+        ("3月  9 07:41", day("2024-03-09T07:41:00Z")),
+        ("3月 9日 2024年", march),
+        ("2024年 3月 9日", march),
+        ("12월  9일  2021", day("2021-12-09T00:00:00Z")),
+    ] {
+        for name in ["x", " a b", "7 Feb  3 07:41 y", "9 mar 2024", "10:00", "2021"] {
+            let line = format!("-rw-r--r-- 1 lena staff 5 {date} {name}");
+            let parsed = entry(&line);
+            assert_eq!((parsed.name, parsed.size), (name.as_bytes(), Some(5)), "{line}");
+            assert_eq!(parsed.modified.map(|m| m.seconds), Some(seconds), "{line}");
+        }
+    }
+    for (date, seconds) in [
+        (&b"7 \xc6\xc5\xd7 2021"[..], "2021-02-07T00:00:00Z"),
+        (b"\xf4\xe5\xe2 7 2021", "2021-02-07T00:00:00Z"),
+        (b"M\xe4r 7 2021", "2021-03-07T00:00:00Z"),
+        (b"7 pa\xbc 2021", "2021-10-07T00:00:00Z"),
+        (b"3\x8c\x8e 7\x93\xfa 2021\x94\x4e", "2021-03-07T00:00:00Z"),
+        (b"3\xd4\xc2  7  2021", "2021-03-07T00:00:00Z"),
+        (b"3\xbf\xf9  7\xc0\xcf  2021\xb3\xe2", "2021-03-07T00:00:00Z"),
+    ] {
+        let line = [&b"-rw-r--r-- 1 lena staff 5 "[..], date, b" x"].concat();
+        let Line::Entry(parsed) = parse(&line, &CONTEXT) else { panic!("{}", line.escape_ascii()) };
+        assert_eq!((parsed.name, parsed.size), (&b"x"[..], Some(5)), "{}", line.escape_ascii());
+        assert_eq!(parsed.modified.map(|m| m.seconds), Some(day(seconds)), "{}", line.escape_ascii());
+    }
+}
+
+#[test]
+fn a_size_like_a_year_and_an_owner_like_a_month_are_not_part_of_the_date() {
+    for line in [
+        "-rw-r--r-- 1 1000 1000 2021 Feb  3 07:41 x",
+        "-rw-r--r-- 1 lena 9 2021 Feb  3 07:41 x",
+        "-rw-r--r-- 1 mai 9 2021 Feb  3 07:41 x",
+        "-rw-r--r-- 1 lena set 2021 Feb  3 07:41 x",
+        "-rw-r--r-- 1 lena staff 2021 Feb  3 07:41 x",
+    ] {
+        let parsed = entry(line);
+        assert_eq!((parsed.name, parsed.size), (&b"x"[..], Some(2021)), "{line}");
+        assert_eq!(parsed.modified.map(|m| m.seconds), Some(1_706_946_060), "{line}");
+    }
+}
+
+#[test]
+fn lines_without_a_date() {
+    for (line, size, name) in [
+        ("drwxr-xr-x 3 lena dev 512 nodate", 512, "nodate"),
+        ("-rw-r--r-- 3 lena dev 512  no date at all", 512, " no date at all"),
+        ("-rw-r--r-- 3 lena 512 nodate", 512, "nodate"),
+        ("-rw-r--r-- 3 1000 1000 512 nodate", 512, "nodate"),
+    ] {
+        let parsed = entry(line);
+        assert_eq!((parsed.name, parsed.size), (name.as_bytes(), Some(size)), "{line}");
+        assert_eq!(parsed.modified, None, "{line}");
+    }
+}
+
+#[test]
+fn forks_of_macos_are_no_size() {
+    for (line, kind, size, name) in [
+        ("-rw-r--r--      0   18210    18210 Mar  9 2001 letter", EntryKind::File, Some(18_210), "letter"),
+        ("-------r--         326  1391972  1392298 Nov 22  1995 a.sit", EntryKind::File, None, "a.sit"),
+        ("drwxrwxr-x   folder   2 Mar  9 2001 box", EntryKind::Directory, None, "box"),
+        ("-rw-r--r-- 1 1000 1000 Mar  9 2001 a", EntryKind::File, Some(1000), "a"),
+    ] {
+        let parsed = entry(line);
+        assert_eq!((parsed.name, parsed.kind, parsed.size), (name.as_bytes(), kind, size), "{line}");
+    }
+}
+
+#[test]
+fn marks_are_told_to_the_listing() {
+    for (mode, name, shown, marked) in [
+        ("drwxr-xr-x", "box/", "box", Some(true)),
+        ("drwxr-xr-x", "./", ".", Some(true)),
+        ("drwxr-xr-x", "box", "box", Some(false)),
+        ("-rwxr-xr-x", "run*", "run*", Some(true)),
+        ("-rwxr-xr-x", "run", "run", Some(false)),
+        ("-rw-r--r--", "a*", "a*", None),
+    ] {
+        let line = format!("{mode} 1 lena staff 5 Jan  9 10:00 {name}");
+        let parsed = entry(&line);
+        assert_eq!((parsed.name, parsed.marked), (shown.as_bytes(), marked), "{line}");
+    }
+}
+
+#[test]
 fn what_is_not_understood_is_never_guessed() {
     for line in [
         "ls: secret: Permission denied",
-        "-rw-r--r-- 1 lena staff 5 26. Juli, 20:10 x",
-        "-rw-r--r-- 1 lena staff 5 26. Juli, 20:10 x 7 Feb  3 07:41 y",
-        "-rw-r--r-- 1 lena staff 5 juil. 26 2021 x 7 Feb  3 07:41 y",
-        "-rw-r--r-- 1 lena staff 5 26 juil. 2021 x 7 Feb  3 07:41 y",
-        "-rw-r--r-- 1 lena staff 5 3\u{6708} 9\u{65e5} 2024\u{5e74} 7 Feb  3 07:41 y",
-        "-rw-r--r-- 1 lena staff 5 9 mar 2024 x",
-        "-rw-r--r-- 1 lena staff 5 x",
+        "-rw-r--r-- 1 lena staff 5 26. Foo, 20:10 x",
+        "-rw-r--r-- 1 lena staff 5 26. Foo, 20:10 x 7 Feb  3 07:41 y",
+        "-rw-r--r-- 1 lena staff 5 foo. 26 2021 x 7 Feb  3 07:41 y",
+        "-rw-r--r-- 1 lena staff 5 26 foo. 2021 x 7 Feb  3 07:41 y",
+        "-rw-r--r-- 1 lena staff 5 3\u{6708} 9\u{98a8} 2024\u{5e74} 7 Feb  3 07:41 y",
+        "-rw-r--r-- 1 lena staff 5",
         "-rw-r--r-- 1 lena staff Feb  3 07:41 x",
         "-rw-r--r-- 1 lena staff 5 Feb 32 07:41 x",
         "-rw-r--r-- 1 lena staff 5 Feb  3 25:41 x",
+        "-rw-r--r-- 1 lena staff 5 Feb  3 x",
+        "-rw-r--r-- 1 lena staff 5 03/09/2024 x",
         "-rw-r--r--",
     ] {
         assert_eq!(parse(line.as_bytes(), &CONTEXT), Line::Unknown, "{line}");
