@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -202,14 +202,20 @@ impl Drop for Server {
     }
 }
 
-/// An IPv4 address that no other server has (all of 127/8 is ours), or a free port of `::1`, which is the only one.
+/// An IPv4 address that no other server has (all of 127/8 is ours), or a free port of `::1`, which is the only one. The
+/// port is none of those that the kernel gives out by itself: one of them would be somebody's data connection before
+/// the server listens.
 fn free_address(ipv6: bool) -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
-    if ipv6 {
-        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).expect("no IPv6 loopback address here");
-        return listener.local_addr().unwrap();
-    }
+    static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
     let [_, _, high, low] = std::process::id().to_be_bytes();
+    if ipv6 {
+        let from = u16::from_be_bytes([high, low]);
+        let ports = || 10_000 + from.wrapping_add(NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let address = || SocketAddr::from((Ipv6Addr::LOCALHOST, ports()));
+        let free = (0..20_000).map(|_| address()).find(|&address| TcpListener::bind(address).is_ok());
+        return free.expect("no IPv6 loopback address here, or no free port");
+    }
     let ip = Ipv4Addr::new(127, 1 + high % 250, 1 + low % 250, NEXT.fetch_add(1, Ordering::Relaxed));
     SocketAddr::new(IpAddr::V4(ip), 2121)
 }
