@@ -85,6 +85,8 @@ const SYSTEM_ERROR: u8 = 2;
 fn hint(kind: Kind) -> &'static str {
     match kind {
         Kind::LoginFailed => "; check the user and the password (credentials=FILE, ~/.netrc, or the URL)",
+        // The cause says it.
+        Kind::Insecure => "",
         Kind::Unreachable | Kind::DeadlinePassed => "; check the host, the port and the network",
         Kind::NotFound | Kind::NotADirectory => "; check the path in the URL (/%2Fpath starts at the root)",
         Kind::Garbled => "; check that an FTP server listens on this port",

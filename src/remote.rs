@@ -74,7 +74,7 @@ impl Remote {
     /// `absolute`. At most `connections` are made at once.
     ///
     /// # Errors
-    /// [`Kind::LoginFailed`], [`Kind::Unreachable`], [`Kind::DeadlinePassed`]; [`Kind::NotFound`] and its
+    /// [`Kind::LoginFailed`], [`Kind::Insecure`], [`Kind::Unreachable`], [`Kind::DeadlinePassed`]; [`Kind::NotFound`] and its
     /// like when the base is no directory that can be entered.
     pub fn connect(
         config: SessionConfig,
@@ -263,7 +263,7 @@ impl Remote {
     /// Waits for a connection.
     ///
     /// # Errors
-    /// [`Kind::LoginFailed`], [`Kind::Unreachable`], [`Kind::DeadlinePassed`].
+    /// [`Kind::LoginFailed`], [`Kind::Insecure`], [`Kind::Unreachable`], [`Kind::DeadlinePassed`].
     pub fn lease(
         &self,
         verb: &'static str,
@@ -277,9 +277,8 @@ impl Remote {
 
     fn unavailable(&self, verb: &'static str, subject: impl Display, unavailable: Unavailable) -> Error {
         let (kind, cause) = match unavailable {
-            Unavailable::Login(error @ (LoginError::Denied(_) | LoginError::Insecure(_))) => {
-                (Kind::LoginFailed, error.to_string())
-            }
+            Unavailable::Login(error @ LoginError::Denied(_)) => (Kind::LoginFailed, error.to_string()),
+            Unavailable::Login(error @ LoginError::Insecure(_)) => (Kind::Insecure, error.to_string()),
             Unavailable::Login(error @ LoginError::Failed(FtpError::Misbehaved(_))) => {
                 (Kind::Garbled, error.to_string())
             }

@@ -16,7 +16,7 @@ pub(crate) fn kind(error: &FtpError) -> Option<Kind> {
         FtpError::Proxy { .. } => Some(Kind::Unreachable),
         FtpError::Misbehaved(_) | FtpError::Listing(_) => Some(Kind::Garbled),
         FtpError::BadArgument(_) => Some(Kind::BadName),
-        FtpError::Untrusted(_) => Some(Kind::LoginFailed),
+        FtpError::Untrusted(_) => Some(Kind::Insecure),
         FtpError::Refused { reply, .. } => refusal(reply),
     }
 }

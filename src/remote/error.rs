@@ -33,6 +33,8 @@ pub enum Kind {
     Changed,
     /// The server does not accept the login.
     LoginFailed,
+    /// The server is not who it should be, or does not speak in secret where it must. The cause names the remedy.
+    Insecure,
     /// No connection can be made.
     Unreachable,
     /// The bound of this wait, or of the whole operation, has passed.

@@ -284,6 +284,7 @@ fn is_lost(error: &Error, is_new: bool) -> bool {
         Kind::NoSpace
         | Kind::OverQuota
         | Kind::LoginFailed
+        | Kind::Insecure
         | Kind::Unreachable
         | Kind::DeadlinePassed
         | Kind::Garbled

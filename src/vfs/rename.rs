@@ -170,7 +170,12 @@ impl FileSystem {
 fn was_told(error: &remote::Error) -> bool {
     !matches!(
         error.kind(),
-        Kind::Failed | Kind::Garbled | Kind::Unreachable | Kind::DeadlinePassed | Kind::LoginFailed
+        Kind::Failed
+            | Kind::Garbled
+            | Kind::Unreachable
+            | Kind::DeadlinePassed
+            | Kind::LoginFailed
+            | Kind::Insecure
     )
 }
 

@@ -81,7 +81,12 @@ pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<Delivered, Erro
 fn is_final(kind: Kind) -> bool {
     !matches!(
         kind,
-        Kind::Failed | Kind::Unreachable | Kind::DeadlinePassed | Kind::Garbled | Kind::LoginFailed
+        Kind::Failed
+            | Kind::Unreachable
+            | Kind::DeadlinePassed
+            | Kind::Garbled
+            | Kind::LoginFailed
+            | Kind::Insecure
     )
 }
 
