@@ -292,8 +292,21 @@ fn permission_withdrawn_while_a_file_is_open_is_an_error_at_close(kind: Kind) {
         let complete = fs::read(&there).is_ok_and(|landed| landed == whole);
         let errno = close.as_ref().err().and_then(io::Error::raw_os_error);
         assert!(complete || matches!(errno, Some(libc::EACCES | libc::EPERM)), "{name}: {close:?}");
+        if created && close.is_err() {
+            // A new file that the server refuses is given up, so that nothing is shown that is not there.
+            let refused = path.clone();
+            eventually(BOUND, "a refused new file to be gone", || {
+                let path = refused.clone();
+                let found = within(BOUND, "stat", move || fs::symlink_metadata(path));
+                found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound).then_some(())
+            });
+        }
         give_back(served.path(), &there);
         if close.is_err() {
+            if created {
+                let again = path.clone();
+                within(BOUND, "write again", move || fs::write(again, b"0123456789")).unwrap();
+            }
             recovered(name, &path, &there, &whole);
         }
         rows.push(Row { point: name.to_owned(), close, complete });
