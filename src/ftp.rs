@@ -29,6 +29,7 @@ pub mod transfer;
 pub mod upload;
 
 mod channel;
+mod flow;
 mod home;
 mod opening;
 mod restart;

@@ -73,6 +73,11 @@ impl ControlConnection {
         self.peer
     }
 
+    /// The length of a command as it is sent, in bytes.
+    pub(crate) fn length(&self, command: &Command) -> usize {
+        command.length(self.double_iac)
+    }
+
     /// Whether 0xFF must be sent twice from now on.
     pub fn set_double_iac(&mut self, double: bool) {
         self.double_iac = double;
@@ -197,9 +202,10 @@ impl ControlConnection {
         let bound = deadline.left().min(self.reply_timeout);
         let sent = match bound.is_zero() {
             true => Err(Error::Deadline { doing, after: bound }),
-            false => {
-                self.stream.write_all(&bytes, deadline.at_most(bound)).map_err(|e| Error::io(doing, bound, e))
-            }
+            false => self
+                .stream
+                .write_lines(&bytes, deadline.at_most(bound))
+                .map_err(|e| Error::io(doing, bound, e)),
         };
         self.sent += commands.len() as u64;
         self.announced = false;

@@ -24,6 +24,7 @@ use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::features::Capability;
+use crate::ftp::flow::InFlight;
 use crate::ftp::list::{self, Dialect, EntryKind, ListParser, ParsedListing, RemoteEntry};
 use crate::ftp::reply::Reply;
 use crate::ftp::restart;
@@ -38,9 +39,6 @@ const MOST_NAMES: usize = 256;
 
 /// Entries that one batch gives at most (and [`MOST_ENTRIES`] more); the directories behind are left out.
 const MOST_TOGETHER: usize = 20_000;
-
-/// Bytes of commands that are not answered yet. More could fill the buffers of both sides while neither reads.
-const IN_FLIGHT: usize = 16 * 1024;
 
 /// A longer path is left to the other way of listing, which says what is wrong with it.
 const LONGEST_PATH: usize = 2_000;
@@ -107,9 +105,8 @@ struct Batch<'a> {
     has_mlst: bool,
     progress: Vec<Progress>,
     to_send: VecDeque<(Asked, Command)>,
-    /// What was sent, with its length in bytes.
-    sent: VecDeque<(Asked, usize)>,
-    in_flight: usize,
+    sent: VecDeque<Asked>,
+    flow: InFlight,
     /// Entries that have come.
     entries: usize,
 }
@@ -125,26 +122,29 @@ impl<'a> Batch<'a> {
         }
         to_send.push_back((Asked::Reset, Command::with("REST", "0")));
         let progress = dirs.iter().map(|_| Progress::Waiting).collect();
-        Ok(Batch { dirs, has_mlst, progress, to_send, sent: VecDeque::new(), in_flight: 0, entries: 0 })
+        Ok(Batch {
+            dirs,
+            has_mlst,
+            progress,
+            to_send,
+            sent: VecDeque::new(),
+            flow: InFlight::default(),
+            entries: 0,
+        })
     }
 
     /// Sends what may be sent; whether a reply is to come.
     fn send_more(&mut self, session: &mut Session, deadline: Deadline) -> Result<bool, Error> {
-        // In pieces of half the bound, not command by command.
-        if self.in_flight <= IN_FLIGHT / 2 {
-            let mut commands = Vec::new();
-            while self.in_flight < IN_FLIGHT
-                && let Some((asked, command)) = self.to_send.pop_front()
-            {
-                let mut line = Vec::new();
-                command.encode(true, &mut line)?;
-                self.in_flight += line.len();
-                self.sent.push_back((asked, line.len()));
-                commands.push(command);
-            }
-            if !commands.is_empty() {
-                session.control.send(&commands, deadline)?;
-            }
+        let lengths = self.to_send.iter().map(|(_, command)| session.control.length(command));
+        let allowed = self.flow.allows(lengths);
+        let mut commands = Vec::with_capacity(allowed);
+        for (asked, command) in self.to_send.drain(..allowed) {
+            self.flow.sent(session.control.length(&command));
+            self.sent.push_back(asked);
+            commands.push(command);
+        }
+        if !commands.is_empty() {
+            session.control.send(&commands, deadline)?;
         }
         Ok(!self.sent.is_empty())
     }
@@ -156,8 +156,8 @@ impl<'a> Batch<'a> {
         deadline: Deadline,
         each: &mut dyn FnMut(usize, Option<ParsedListing>),
     ) -> Result<(), Error> {
-        let Some((asked, length)) = self.sent.pop_front() else { return Ok(()) };
-        self.in_flight -= length;
+        let Some(asked) = self.sent.pop_front() else { return Ok(()) };
+        self.flow.answered();
         match asked {
             Asked::Enter(dir) => {
                 if session.control.reply(deadline)?.is_completion() {
