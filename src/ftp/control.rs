@@ -11,7 +11,7 @@ use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::quirks;
-use crate::ftp::reply::{Reply, ReplyParser};
+use crate::ftp::reply::{Lines, Reply, ReplyParser};
 use crate::ftp::stream::Stream;
 
 /// A control connection. Once a reply is late, missing or malformed it is broken for good: a later reply
@@ -233,7 +233,7 @@ impl ControlConnection {
     pub(crate) fn reply_lines(
         &mut self,
         deadline: Deadline,
-        inner: Option<&mut dyn FnMut(&[u8])>,
+        inner: Option<&mut Lines<'_>>,
     ) -> Result<Reply, Error> {
         if self.broken {
             return Err(Error::Closed(None));
@@ -321,18 +321,14 @@ impl ControlConnection {
         }
     }
 
-    fn read_reply(
-        &mut self,
-        deadline: Deadline,
-        mut inner: Option<&mut dyn FnMut(&[u8])>,
-    ) -> Result<Reply, Error> {
+    fn read_reply(&mut self, deadline: Deadline, mut inner: Option<&mut Lines<'_>>) -> Result<Reply, Error> {
         let whole = deadline.left();
         let doing = "waiting for a reply";
         if self.expected.is_empty() {
             return Err(Error::Misbehaved("a reply came that answers no command"));
         }
         loop {
-            let lines: Option<&mut dyn FnMut(&[u8])> = match &mut inner {
+            let lines: Option<&mut Lines<'_>> = match &mut inner {
                 Some(inner) => Some(&mut **inner),
                 None => None,
             };

@@ -90,6 +90,9 @@ impl ReplyError {
     }
 }
 
+/// Takes the inner lines of a reply, without their line ends.
+pub type Lines<'a> = dyn FnMut(&[u8]) + 'a;
+
 /// Turns the bytes of the control connection into replies.
 ///
 /// Lines may end with a bare LF. A multi-line reply ends with its own code and a blank, whatever digits other
@@ -119,7 +122,7 @@ impl ReplyParser {
     pub fn push_lines(
         &mut self,
         bytes: &[u8],
-        mut inner: Option<&mut dyn FnMut(&[u8])>,
+        mut inner: Option<&mut Lines<'_>>,
     ) -> Result<(usize, Option<Reply>), ReplyError> {
         let mut used = 0;
         while used < bytes.len() {
@@ -136,7 +139,7 @@ impl ReplyParser {
             if ended {
                 let line = clean(std::mem::take(&mut self.line));
                 // Not `as_deref_mut`, which would not let go of the borrow.
-                let inner: Option<&mut dyn FnMut(&[u8])> = match &mut inner {
+                let inner: Option<&mut Lines<'_>> = match &mut inner {
                     Some(inner) => Some(&mut **inner),
                     None => None,
                 };
@@ -156,7 +159,7 @@ impl ReplyParser {
     fn take_line(
         &mut self,
         line: Vec<u8>,
-        inner: Option<&mut dyn FnMut(&[u8])>,
+        inner: Option<&mut Lines<'_>>,
     ) -> Result<Option<Reply>, ReplyError> {
         let start = code_of(&line);
         if let (Some((code, _)), Some(inner)) = (&self.begun, inner)
