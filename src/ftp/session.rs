@@ -341,11 +341,23 @@ impl Session {
 }
 
 /// Tells "no more places" from "wrong password": both come as 530 (ProFTPD MaxClients at PASS), so the text
-/// decides.
+/// decides. A wrong password is not tried again, whatever the server advises: it locks out who does.
 fn sort_refusal(error: Error) -> LoginError {
-    const FULL: [&str; 8] =
-        ["too many", "maximum", "try again", "try later", "simultaneous", "already logged", "limit", "busy"];
+    const FULL: [&str; 9] = [
+        "too many",
+        "maximum",
+        "try again",
+        "try later",
+        "simultaneous",
+        "already logged",
+        "already connected",
+        "limit",
+        "busy",
+    ];
+    const WRONG: [&str; 6] = ["incorrect", "invalid", "password", "authentication", "credential", "failed"];
+    let is_wrong = |reply: &Reply| reply.code() == 530 && WRONG.iter().any(|words| reply.says(words));
     match error.refusal() {
+        Some(reply) if is_wrong(reply) => LoginError::Denied(error),
         Some(reply) if FULL.iter().any(|words| reply.says(words)) => LoginError::Full(error),
         Some(reply) if reply.is_transient() => LoginError::Full(error),
         Some(_) => LoginError::Denied(error),
@@ -358,7 +370,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::ftp::reply::ReplyParser;
     use crate::ftp::scripted::Scripted;
+    use crate::secret::Secret;
 
     /// What a session sends that may switch UTF-8 on, after its login.
     fn utf8_commands(feat: &'static str, wanted: bool) -> Vec<String> {
@@ -371,6 +385,38 @@ mod tests {
         let login = seen.iter().position(|line| line.starts_with("USER")).unwrap();
         let of_charset = |line: &&String| line.starts_with("CLNT") || line.starts_with("OPTS UTF8");
         seen[login..].iter().filter(of_charset).cloned().collect()
+    }
+
+    #[test]
+    fn no_place_is_told_from_a_wrong_password() {
+        for (text, is_full) in [
+            ("530 Sorry, the maximum number of clients (2) for this user are already connected.", true),
+            ("530 Too many users logged in, try again later", true),
+            ("530 Server is busy", true),
+            ("421 Too many connections", true),
+            ("530 User lena already connected", true),
+            ("530 Login incorrect.", false),
+            ("530 Login incorrect, please try again.", false),
+            ("530 Authentication failed. Try again.", false),
+            ("530 Too many invalid passwords", false),
+            ("530 User cannot log in", false),
+        ] {
+            let reply = ReplyParser::default().push(format!("{text}\r\n").as_bytes()).unwrap().1.unwrap();
+            let sorted = sort_refusal(Error::Refused { command: "PASS ***".to_owned(), reply });
+            assert_eq!(matches!(sorted, LoginError::Full(_)), is_full, "{text}: {sorted:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_the_server_repeats_does_not_show() {
+        let server = Scripted::start(&[]);
+        server.script.lock().reply = Some(("PASS", "530 PASS hunter2 is not the password"));
+        let mut config = server.config();
+        config.login.password = Secret::new("hunter2");
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let error = Session::open(Arc::new(config), Arc::default(), deadline).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("*** is not the password") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]
