@@ -1,6 +1,7 @@
 //! A logged-in session: from the address to the state in which files can be asked for.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::deadline::Deadline;
@@ -51,6 +52,11 @@ impl From<Error> for LoginError {
     fn from(error: Error) -> LoginError {
         match error {
             Error::Untrusted(untrusted) => LoginError::Insecure(untrusted.to_string()),
+            // A client's certificate is asked for in the handshake and missed behind it (TLS 1.3).
+            Error::Io { ref source, .. } => match tls::error_in(source).and_then(tls::failure_told) {
+                Some(why) => LoginError::Insecure(format!("{error}: {why}")),
+                None => LoginError::Failed(error),
+            },
             error => LoginError::Failed(error),
         }
     }
@@ -161,20 +167,56 @@ impl Session {
         }
         if matches!(reply.code(), 234 | 334) {
             self.profile.tls.note_seen();
-            return self.secure(deadline);
+            self.secure(deadline)?;
+            self.remember_tls();
+            return Ok(());
         }
-        if mode == TlsMode::Auto && !self.profile.tls.is_seen() {
+        let known = self.known_for_tls();
+        if mode == TlsMode::Auto && !self.profile.tls.is_seen() && known.is_none() {
             log::warn!(
                 "the server offers no TLS (AUTH TLS was answered with \"{reply}\"): \
                  the password and all files travel in clear text"
             );
             return Ok(());
         }
-        let text = match self.profile.tls.is_seen() {
-            true => "the server had TLS before and does not offer it now; somebody may stand in between",
-            false => "the server offers no TLS; ftp:// or tls=auto would send the password in clear text",
+        let text = match (known, self.profile.tls.is_seen()) {
+            (Some(file), _) => format!(
+                "the server had TLS before and does not offer it now; somebody may stand in between. If it has \
+                 really given it up, remove the file {}",
+                file.display()
+            ),
+            (None, true) => {
+                "the server had TLS before and does not offer it now; somebody may stand in between"
+                    .to_owned()
+            }
+            (None, false) => {
+                "the server offers no TLS; ftp:// or tls=auto would send the password in clear text"
+                    .to_owned()
+            }
         };
         Err(LoginError::Insecure(format!("AUTH TLS was answered with \"{reply}\": {text}")))
+    }
+
+    /// Notes that the server has TLS, for this mount's connections and for later mounts.
+    fn remember_tls(&self) {
+        let Some(known) = self.config.tls.as_ref().and_then(|tls| tls.known.as_ref()) else { return };
+        if !self.profile.tls.is_first_handshake() {
+            return;
+        }
+        if let Err(error) = known.add(&self.config.host, self.config.port) {
+            log::info!("that the server has TLS cannot be remembered for later mounts: {error}");
+        }
+    }
+
+    /// The file that says that the server had TLS in an earlier mount.
+    fn known_for_tls(&self) -> Option<PathBuf> {
+        let known = self.config.tls.as_ref()?.known.as_ref()?;
+        let (host, port) = (&self.config.host, self.config.port);
+        let is_known = known.has(host, port).unwrap_or_else(|error| {
+            log::warn!("whether the server had TLS before cannot be looked up: {error}");
+            false
+        });
+        known.file(host, port).filter(|_| is_known)
     }
 
     /// Shakes hands on the control connection.
@@ -184,13 +226,35 @@ impl Session {
         let fail = |e| Error::io("TLS handshake", deadline.left(), tls::as_io(e));
         let context = config.client.context(&self.config.host, older).map_err(fail)?;
         let connection = context.connection().map_err(fail)?;
-        self.control.secure(connection, deadline).inspect_err(|_| {
+        let secured = self.control.secure(connection, deadline).inspect_err(|_| {
             if older {
                 self.profile.tls.no_12();
             }
+        });
+        secured.map_err(|error| match error {
+            // Another connection offers more.
+            error @ Error::Io { .. } if older => LoginError::Failed(error),
+            error => Session::no_handshake(config.mode, error),
         })?;
         self.tls = Some(context);
         Ok(())
+    }
+
+    /// What it means that the server answered the handshake with something else than TLS.
+    fn no_handshake(mode: TlsMode, error: Error) -> LoginError {
+        let Error::Io { source, .. } = &error else { return error.into() };
+        match (tls::error_in(source), mode) {
+            (Some(rustls::Error::InvalidMessage(_)), TlsMode::Implicit) => LoginError::Insecure(
+                "the server does not begin with TLS on this port; ftpes:// asks it for TLS, ftps:// mostly needs \
+                 port 990"
+                    .to_owned(),
+            ),
+            // libunftp 0.24 at times takes the handshake for a command.
+            (Some(rustls::Error::InvalidMessage(_)), _) => {
+                Error::Misbehaved("clear text came where it had promised TLS; it is not believed").into()
+            }
+            _ => error.into(),
+        }
     }
 
     /// What a secured session needs besides: the protection of data connections (RFC 4217 s.9).
