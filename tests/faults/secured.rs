@@ -244,15 +244,13 @@ fn a_handshake_that_cannot_work_is_told_with_its_remedy() {
     let (server, front) = good();
     let authority = fs::read_to_string(pki::authority()).unwrap();
     front.change(|manners| manners.clients_of = Some(authority));
-    for version in [TlsVersions::Only12, TlsVersions::Only13] {
-        let settings = TlsSettings { versions: version, ..trusting() };
-        let text = refused(&server, &front, TlsMode::Explicit, &settings);
-        assert!(text.contains("cert=FILE"), "{text}");
-    }
+    // With TLS 1.3 the alert comes behind the handshake, and may be lost where the connection ends with it.
+    let settings = TlsSettings { versions: TlsVersions::Only12, ..trusting() };
+    let text = refused(&server, &front, TlsMode::Explicit, &settings);
+    assert!(text.contains("cert=FILE"), "{text}");
     front.change(|manners| {
         (manners.clients_of, manners.versions) = (None, vec![&rustls::version::TLS13]);
     });
-    let settings = TlsSettings { versions: TlsVersions::Only12, ..trusting() };
     let text = refused(&server, &front, TlsMode::Explicit, &settings);
     assert!(text.contains("no version of TLS in common"), "{text}");
     let error = connect(&front, TlsMode::Implicit, &trusting()).err().expect("it does not begin with TLS");
