@@ -13,6 +13,7 @@ use crate::ftp::error::Error;
 use crate::ftp::quirks;
 use crate::ftp::reply::{Lines, Reply, ReplyParser};
 use crate::ftp::stream::Stream;
+use crate::secret::Secret;
 
 /// A control connection. Once a reply is late, missing or malformed it is broken for good: a later reply
 /// could otherwise be taken as the answer to another command.
@@ -37,6 +38,8 @@ pub struct ControlConnection {
     holds_offset: bool,
     /// Commands handed to the network so far.
     sent: u64,
+    /// What the last command had that nobody may see; its reply may repeat it.
+    hidden: Secret,
 }
 
 impl ControlConnection {
@@ -60,6 +63,7 @@ impl ControlConnection {
             announced: false,
             holds_offset: false,
             sent: 0,
+            hidden: Secret::default(),
         })
     }
 
@@ -208,6 +212,7 @@ impl ControlConnection {
                 .map_err(|e| Error::io(doing, bound, e)),
         };
         self.sent += commands.len() as u64;
+        self.hidden = commands.iter().find_map(Command::hidden).map(Secret::new).unwrap_or_default();
         self.announced = false;
         for command in commands {
             log::debug!("#{} > {command}", self.number);
@@ -240,7 +245,8 @@ impl ControlConnection {
         }
         let result = self.read_reply(deadline.at_most(self.reply_timeout), inner);
         match result {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                reply.hide(self.hidden.expose());
                 if log::log_enabled!(log::Level::Debug) {
                     let more = if reply.lines().count() > 1 { " (last of several lines)" } else { "" };
                     log::debug!("#{} < {reply}{more}", self.number);

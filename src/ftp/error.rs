@@ -65,8 +65,7 @@ impl Error {
     /// Wraps a failed system call; a timeout of the socket becomes [`Error::Deadline`], a certificate that is not
     /// accepted [`Error::Untrusted`].
     pub(crate) fn io(doing: &'static str, after: Duration, source: io::Error) -> Error {
-        let tls = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(untrusted) = tls.and_then(tls::untrusted_in) {
+        if let Some(untrusted) = tls::error_in(&source).and_then(tls::untrusted_in) {
             return Box::new(untrusted).into();
         }
         match source.kind() {

@@ -12,6 +12,10 @@ use crate::ftp::tls;
 /// Received at once for the TLS layer, in bytes: it would read 4 KiB at a time.
 const CHUNK: usize = 128 * 1024;
 
+/// Of a TLS connection that just ends.
+const NO_GOODBYE: &str =
+    "the connection ended without the goodbye of TLS (close_notify), so somebody may have cut it";
+
 /// A connection. All waits end by the deadline given; an error of kind `WouldBlock` or `TimedOut` says that
 /// one has passed.
 #[derive(Debug)]
@@ -113,6 +117,9 @@ impl Stream {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
                 // It is met again by the next call.
                 Err(_) if filled > 0 => return Ok(filled),
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, NO_GOODBYE));
+                }
                 Err(e) => return Err(e),
             }
             if filled > 0 && (filled == buffer.len() || tls.start == tls.input.len()) {

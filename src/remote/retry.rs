@@ -26,7 +26,7 @@ pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Opt
         Error::Proxy { error: ProxyError::Denied(_) | ProxyError::Garbled(_), .. } => None,
         Error::Proxy { .. } => Some(backoff),
         // pure-ftpd 1.0.50 refuses RNTO for good with 451, ProFTPD 1.3.8 much else with 450.
-        Error::Refused { reply, .. } if classify::told(reply).is_some() => None,
+        Error::Refused { command, reply } if classify::told(command, reply).is_some() => None,
         // 5xx is final (RFC 959 s.4.2.1), but for the texts of servers that mean "not now".
         Error::Refused { reply, .. }
             if reply.is_transient() || TRANSIENT.iter().any(|words| reply.says(words)) =>

@@ -103,7 +103,7 @@ impl Server {
         };
         let settings = TlsSettings { authorities: Some(super::pki::authority()), ..TlsSettings::default() };
         let client = TlsClient::new(&settings).unwrap();
-        Some(TlsConfig { mode, clear_data: false, clear_control: false, client })
+        Some(TlsConfig { mode, clear_data: false, clear_control: false, client, known: None })
     }
 
     /// The URL of `path` (which begins with `/`), with the user's password in it.
