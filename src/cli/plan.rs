@@ -220,17 +220,24 @@ fn tls(url: &Url, options: &Options) -> Result<Option<TlsConfig>, PlanError> {
     };
     if mode == TlsMode::Off {
         // Whoever names an authority or a pin believes that the connection is secured.
-        return match options.tls_settings == TlsSettings::default() && !options.clear_control {
+        let none = options.tls_settings == TlsSettings::default()
+            && !options.clear_control
+            && !options.optional_close_notify;
+        return match none {
             true => Ok(None),
             false => {
                 Err(PlanError::Conflict("options for TLS", "a connection without it (ftp:// without tls=)"))
             }
         };
     }
+    if options.optional_close_notify {
+        log::warn!("tls_close_notify=optional: who can cut connections can hide names from listings");
+    }
     Ok(Some(TlsConfig {
         mode,
         clear_data: options.clear_data,
         clear_control: options.clear_control,
+        optional_close_notify: options.optional_close_notify,
         client: TlsClient::new(&options.tls_settings)?,
     }))
 }
