@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ftpfs::deadline::Deadline;
-use ftpfs::ftp::config::{SessionConfig, TlsMode, TlsSettings, TlsVersions};
+use ftpfs::ftp::config::{SessionConfig, Timeouts, TlsMode, TlsSettings, TlsVersions};
 use ftpfs::ftp::error::Error;
 use ftpfs::ftp::profile::ServerProfile;
 use ftpfs::ftp::session::Session;
 use ftpfs::ftp::time::{ListContext, ListZone};
 use ftpfs::ftp::upload::StoreAt;
 
-use crate::client::{Client, Options, is_clean, session_config, watched};
+use crate::client::{Client, is_clean, session_config, watched};
 use crate::common::bounded::within;
 use crate::common::mount::Mount;
 use crate::common::pki::{self, Flaw};
@@ -27,6 +28,9 @@ const FILE: &str = "/home/u/file";
 const DIRECTORY: &str = "/home/u/many";
 /// Files in the directory. Its listing has as many records as the file.
 const FILES: usize = 11;
+
+/// No wait takes longer, unless it is for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,9 @@ impl Bench {
         }
         let mut options = tls(TlsMode::Explicit, &TlsSettings { versions, ..trusting() });
         options.tls.as_mut().unwrap().optional_close_notify = optional_close_notify;
+        // No cut is found out by waiting, and a busy machine may need long for a login.
+        let Timeouts { connect, login, reply, stall } = &mut options.timeouts;
+        [connect, login, reply, stall].into_iter().for_each(|bound| *bound = PATIENCE);
         let config = Arc::new(session_config(front.address(), &options));
         Bench {
             server,
@@ -71,7 +78,7 @@ impl Bench {
     }
 
     fn deadline() -> Deadline {
-        Deadline::after(Options::default().operation)
+        Deadline::after(PATIENCE)
     }
 
     /// Does it once; whether it says that it did. What it got, or what the server has, is whole then.
