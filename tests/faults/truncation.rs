@@ -227,7 +227,7 @@ fn a_mount_gets_over_a_cut_both_ways() {
     }
 }
 
-/// Where a listing may end without close_notify, a cut can hide names, but no name or size is half of what it should be.
+/// Where a listing may end without close_notify, a cut can hide names, but no name is half of what it should be.
 #[test]
 fn half_a_line_is_never_taken_for_a_whole_one() {
     watched(|| Bench::new(TlsVersions::Only13, true).every_byte(Deed::List, true));
