@@ -220,7 +220,10 @@ fn tls(url: &Url, options: &Options, environment: &Environment) -> Result<Option
     };
     if mode == TlsMode::Off {
         // Whoever names an authority or a pin believes that the connection is secured.
-        return match options.tls_settings == TlsSettings::default() && !options.clear_control {
+        let none = options.tls_settings == TlsSettings::default()
+            && !options.clear_control
+            && !options.optional_close_notify;
+        return match none {
             true => Ok(None),
             false => {
                 Err(PlanError::Conflict("options for TLS", "a connection without it (ftp:// without tls=)"))
@@ -231,10 +234,14 @@ fn tls(url: &Url, options: &Options, environment: &Environment) -> Result<Option
         // Whoever knows the certificate knows that the server has TLS.
         return Err(PlanError::Conflict("tls=auto", "tls_pin= (which is for tls=explicit)"));
     }
+    if options.optional_close_notify {
+        log::warn!("tls_close_notify=optional: who can cut connections can hide names from listings");
+    }
     Ok(Some(TlsConfig {
         mode,
         clear_data: options.clear_data,
         clear_control: options.clear_control,
+        optional_close_notify: options.optional_close_notify,
         client: TlsClient::new(&options.tls_settings)?,
         known: state(environment).map(|dir| KnownServers::new(dir.join("tls-servers"))),
     }))

@@ -112,6 +112,9 @@ pub struct TlsConfig {
     pub clear_data: bool,
     /// The control connection goes back to clear text after the login (CCC), for firewalls that must read it.
     pub clear_control: bool,
+    /// A listing may end without close_notify when the server's reply says that it is whole, for servers that never
+    /// send one. A file needs none that has all bytes of its size.
+    pub optional_close_notify: bool,
     /// Who is trusted.
     pub client: TlsClient,
     /// The servers that have had TLS; `None`: they are not remembered beyond the mount.

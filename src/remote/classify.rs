@@ -9,7 +9,7 @@ use crate::remote::error::Kind;
 /// can tell (550 and 553 without a known text: vsftpd gives no reasons at all).
 pub(crate) fn kind(error: &FtpError) -> Option<Kind> {
     match error {
-        FtpError::Io { .. } | FtpError::Closed(_) => Some(Kind::Failed),
+        FtpError::Io { .. } | FtpError::Closed(_) | FtpError::SilentEnd => Some(Kind::Failed),
         FtpError::Deadline { .. } | FtpError::Proxy { error: ProxyError::Deadline(_), .. } => {
             Some(Kind::DeadlinePassed)
         }

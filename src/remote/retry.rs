@@ -36,7 +36,7 @@ pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Opt
         Error::Refused { .. } => None,
         // The server, or a box on the way, had dropped the idle connection: nothing is wrong with the server.
         Error::Io { .. } | Error::Closed(_) if !fresh => Some(Duration::ZERO),
-        Error::Io { .. } | Error::Closed(_) | Error::Deadline { .. } => Some(backoff),
+        Error::Io { .. } | Error::Closed(_) | Error::SilentEnd | Error::Deadline { .. } => Some(backoff),
         // Something came late that answered an earlier command; another connection is in step.
         Error::Misbehaved(_) if !fresh => Some(Duration::ZERO),
         Error::Misbehaved(_) => (attempt == 1).then_some(backoff),

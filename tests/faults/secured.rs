@@ -15,7 +15,7 @@ use crate::client::{Client, Options, is_clean, watched};
 use crate::common::bounded::within;
 use crate::common::mount::Mount;
 use crate::common::pki::{self, Flaw, Identity};
-use crate::common_ftpd::{Front, Manners, Opening, Quirks, Server, Tree, pattern};
+use crate::common_ftpd::{Cut, Front, Manners, Opening, Quirks, Server, Tree, pattern};
 use crate::mounted::CALL;
 
 /// A server that behaves, behind TLS with a good certificate.
@@ -23,20 +23,27 @@ fn good() -> (Server, Front) {
     behind(Manners::new(pki::identity(&["127.0.0.1"], Flaw::None)))
 }
 
-fn behind(manners: Manners) -> (Server, Front) {
+pub(crate) fn behind(manners: Manners) -> (Server, Front) {
     let server = Server::start(Tree::sample(), Quirks::default());
     let front = Front::start(server.address(), manners);
     (server, front)
 }
 
 /// Trusts the tests' authority.
-fn trusting() -> TlsSettings {
+pub(crate) fn trusting() -> TlsSettings {
     TlsSettings { authorities: Some(pki::authority()), ..TlsSettings::default() }
 }
 
-fn tls(mode: TlsMode, settings: &TlsSettings) -> Options {
+pub(crate) fn tls(mode: TlsMode, settings: &TlsSettings) -> Options {
     let client = TlsClient::new(settings).unwrap();
-    let tls = TlsConfig { mode, clear_data: false, clear_control: false, client, known: None };
+    let tls = TlsConfig {
+        mode,
+        clear_data: false,
+        clear_control: false,
+        optional_close_notify: false,
+        client,
+        known: None,
+    };
     Options { tls: Some(tls), ..Options::default() }
 }
 
@@ -281,7 +288,9 @@ fn a_data_stream_that_is_cut_anywhere_is_never_a_whole_file() {
             let cuts = [1, 5, 60, 130, 200, 300, 1000, 16_000, 17_000, 100_000, 307_000, 307_300, 307_700];
             let (mut whole, mut errors) = (0, 0);
             for cut in cuts {
-                front.change(|manners| manners.cut = Some(cut));
+                front.change(|manners| {
+                    manners.cut = Some(Cut { after: cut, to_client: true, times: usize::MAX })
+                });
                 match client.read_all("big") {
                     Ok(bytes) => {
                         assert!(bytes == expected, "{} bytes after a cut at {cut}", bytes.len());
@@ -322,8 +331,14 @@ fn a_server_that_shakes_hands_before_it_answers_is_waited_for() {
 fn data_in_clear_text_is_what_prot_clear_asks_for() {
     let (_server, front) = good();
     let client = TlsClient::new(&trusting()).unwrap();
-    let tls =
-        TlsConfig { mode: TlsMode::Explicit, clear_data: true, clear_control: false, client, known: None };
+    let tls = TlsConfig {
+        mode: TlsMode::Explicit,
+        clear_data: true,
+        clear_control: false,
+        optional_close_notify: false,
+        client,
+        known: None,
+    };
     let client =
         Client::connect_to(front.address(), Options { tls: Some(tls), ..Options::default() }).unwrap();
     assert!(client.read_all("big").unwrap() == pattern(2, 300 * 1024));
