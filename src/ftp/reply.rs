@@ -202,11 +202,15 @@ fn clean(mut line: Vec<u8>) -> Vec<u8> {
     line.drain(..start);
     if line.contains(&IAC) || line.contains(&0) {
         let mut kept = Vec::with_capacity(line.len());
-        for &byte in &line {
-            match (kept.last(), byte) {
-                (Some(&IAC), IAC) | (Some(b'\r'), 0) => {}
-                _ => kept.push(byte),
-            }
+        let mut bytes = line.iter().copied().peekable();
+        while let Some(byte) = bytes.next() {
+            kept.push(byte);
+            // Of two pairs, two bytes stay.
+            match byte {
+                IAC => bytes.next_if_eq(&IAC),
+                b'\r' => bytes.next_if_eq(&0),
+                _ => None,
+            };
         }
         return kept;
     }
@@ -252,12 +256,14 @@ mod tests {
     #[test]
     fn doubled_iac_is_one_byte() {
         assert_eq!(all(b"250 \xff\xffx\r\n").unwrap()[0].text(), b"\xffx");
+        assert_eq!(all(b"250 \xff\xff\xff\xffx\r\n").unwrap()[0].text(), b"\xff\xffx");
     }
 
     #[test]
     fn a_cr_in_a_name_keeps_and_a_line_end_loses_its_nul() {
         assert_eq!(all(b"250 x\r\0y\r\0\r\n").unwrap()[0].text(), b"x\ry\r");
         assert_eq!(all(b"250 x\r\0\n").unwrap()[0].text(), b"x");
+        assert_eq!(all(b"250 x\r\0\0y\r\n").unwrap()[0].text(), b"x\r\0y");
     }
 
     #[test]
