@@ -50,7 +50,7 @@ seed() {
   rm -rf "$seeds" && mkdir -p "$seeds" "$OUT/corpus/$target"
   mapfile -t files < <(sources "$target" | tr ' ' '\n')
   if [ ${#files[@]} = 0 ]; then die "the parser of the target $target is not known here"; fi
-  (cd "$ROOT/src" && LC_ALL=C grep -hoE '"([^"\\]|\\.)+"' "${files[@]}" | sort -u) >"$OUT/seeds/$target.strings"
+  (cd "$ROOT/src" && LC_ALL=C grep -hoE '"([^"\\]|\\.)+"' "${files[@]}" | grep -v '\\u' | sort -u) >"$OUT/seeds/$target.strings"
   while IFS= read -r text; do
     text=${text#\"}
     printf '%b' "${text%\"}" >"$seeds/$((number += 1))"

@@ -26,6 +26,9 @@ pub fn url(data: &[u8]) {
             check_wiped(data, password);
         }
     }
+    if contains(data, MARKER) {
+        return;
+    }
     // The input as a password, in the middle of a URL and wherever a slip of the hand may put it.
     for (front, back) in
         [("ftp://lena:", "@h/pub"), ("ftp://", "@h"), ("ftp://:", "@h:21/a"), ("ftps://[::1]:", "/")]
