@@ -56,5 +56,6 @@ mod stopped;
 mod tools;
 mod uploads;
 mod verbs;
+mod walks;
 mod written;
 mod zones;
