@@ -28,8 +28,11 @@ pub struct Reader {
     path: Mutex<RemotePath>,
     pub(super) version: Arc<FileVersion>,
     pub(super) state: Mutex<State>,
-    /// Something in the state changed.
+    /// There is news for those who wait for bytes.
     pub(super) changed: Condvar,
+    /// There is news for streams: more is wanted, or less. Readers wait elsewhere, since two of them that wake one
+    /// another, each with the wish that it has again, would never sleep.
+    pub(super) wanted: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -64,8 +67,8 @@ impl Piece {
 
 impl Reader {
     pub(super) fn new(sources: Arc<Sources>, path: RemotePath, version: Arc<FileVersion>) -> Reader {
-        let (state, changed) = Default::default();
-        Reader { sources, path: Mutex::new(path), version, state, changed }
+        let (state, changed, wanted) = Default::default();
+        Reader { sources, path: Mutex::new(path), version, state, changed, wanted }
     }
 
     /// Size in bytes of the version that is read.
@@ -147,6 +150,7 @@ impl Reader {
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
+        self.wanted.notify_all();
     }
 
     /// The bytes from `at` on, as many as one place in memory holds, up to `end`.
@@ -174,7 +178,7 @@ impl Reader {
         if let Some(stream) = state.streams.iter_mut().filter(near).max_by_key(|stream| stream.start)
             && stream.extend(offset, end, size)
         {
-            self.changed.notify_all();
+            self.wanted.notify_all();
         }
     }
 
@@ -197,7 +201,7 @@ impl Reader {
                 if state.streams.len() >= STREAMS_PER_FILE {
                     // One of them ends soon: those that nobody waits for are told to.
                     state.streams.iter_mut().filter(|s| s.waiters == 0).for_each(|s| s.stop = true);
-                    self.changed.notify_all();
+                    self.wanted.notify_all();
                     self.changed.wait_until(state, deadline.instant());
                     return Ok(());
                 }
@@ -207,14 +211,14 @@ impl Reader {
                     .iter_mut()
                     .filter(|s| s.parked && !s.window.is_sequential() && s.waiters == 0)
                     .for_each(|s| s.stop = true);
-                self.changed.notify_all();
+                self.wanted.notify_all();
                 self.start_stream(state, if from_start { 0 } else { at })?
             }
         };
         let Some(stream) = state.stream(id) else { return Ok(()) };
         stream.extend(at, end, self.version.size);
         stream.waiters += 1;
-        self.changed.notify_all();
+        self.wanted.notify_all();
         self.changed.wait_until(state, deadline.instant());
         let Some(stream) = state.stream(id) else { return Ok(()) };
         stream.waiters -= 1;

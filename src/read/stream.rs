@@ -164,6 +164,8 @@ pub(super) fn run(reader: &Arc<Reader>, id: u64) {
     }
     drop(state);
     reader.changed.notify_all();
+    // Another version ends the other streams too.
+    reader.wanted.notify_all();
 }
 
 /// Why a stream ended early.

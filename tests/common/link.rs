@@ -194,8 +194,7 @@ impl Shared {
 
     /// Waits for a packet to be sent.
     fn wait(&self, bound: Duration) {
-        let mut waiting =
-            self.ends.each_ref().map(|end| PollFd::new(end.device(), PollFlags::POLLIN));
+        let mut waiting = self.ends.each_ref().map(|end| PollFd::new(end.device(), PollFlags::POLLIN));
         let bound = PollTimeout::try_from(bound).unwrap_or(PollTimeout::ZERO);
         // An interrupted wait is a short one.
         let _ = poll(&mut waiting, bound);

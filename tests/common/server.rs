@@ -66,7 +66,14 @@ impl Default for Options {
     fn default() -> Options {
         // `FTPFS_TEST_TLS=1.2` and `1.3` run any test over TLS.
         let tls = if super::tls_version().is_some() { Tls::Explicit } else { Tls::Off };
-        Options { max_clients: None, ipv6: false, address: None, idle: Duration::from_secs(600), tls, zone: None }
+        Options {
+            max_clients: None,
+            ipv6: false,
+            address: None,
+            idle: Duration::from_secs(600),
+            tls,
+            zone: None,
+        }
     }
 }
 

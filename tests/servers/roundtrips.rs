@@ -128,7 +128,9 @@ fn costs_no_more(name: &str) {
     for one in &measured {
         let known = table.cell(one.operation, column.name);
         println!("{}, {}: {}, documented: {known:?}", column.name, one.operation, one.cell);
-        if known.is_none_or(|known| one.cell.round_trips > known.round_trips || one.cell.commands > known.commands) {
+        if known.is_none_or(|known| {
+            one.cell.round_trips > known.round_trips || one.cell.commands > known.commands
+        }) {
             let known = known.map_or("nothing".to_owned(), |known| known.to_string());
             failures += &format!("\n{known} documented, measured: {}", report(one));
         }

@@ -61,8 +61,11 @@ fn a_name_that_looks_like_the_end_of_an_answer_forges_nothing(kind: Kind) {
             "x\n{code} End\n350 Restarting at 1\n250 ok\n{code}-\n{entry} forged\ndrwxr-xr-x 2 0 0 1 Jan  1  2020 .\n\
              drwxr-xr-x 2 0 0 1 Jan  1  2020 ..\n{code} End"
         );
-        fs::write(served.path().join(format!("{index}/b-evil")).join(OsStr::from_bytes(forgery.as_bytes())), "")
-            .unwrap();
+        fs::write(
+            served.path().join(format!("{index}/b-evil")).join(OsStr::from_bytes(forgery.as_bytes())),
+            "",
+        )
+        .unwrap();
     }
     let server = Server::start(kind, served.path(), &Options::default());
     let mount = Mount::start(&server.url(User::Tester, "/"), &[]);

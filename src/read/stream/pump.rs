@@ -170,11 +170,11 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
                 if let Some(stream) = reader.state.lock().stream(id) {
                     stream.revoked = true;
                 }
-                reader.changed.notify_all();
+                reader.wanted.notify_all();
             });
             parked = Some(pool.park(revoke));
         }
-        reader.changed.wait_until(&mut state, until);
+        reader.wanted.wait_until(&mut state, until);
     };
     if let Some(stream) = state.stream(id) {
         stream.parked = false;

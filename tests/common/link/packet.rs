@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn what_is_sent_again_is_found() {
         let mut originals = Originals::default();
-        let mut see = |sequence, flags, payload: &[u8]| originals.is_original(&segment(sequence, flags, payload));
+        let mut see =
+            |sequence, flags, payload: &[u8]| originals.is_original(&segment(sequence, flags, payload));
         assert!(see(u32::MAX - 1, SYN, b""));
         assert!(!see(u32::MAX - 1, SYN, b""));
         assert!(see(u32::MAX, 0, b"abc"), "across the end of the numbers");

@@ -110,7 +110,13 @@ impl Crowd {
 /// What the kernel tells of a thread that works.
 fn describe(thread: &Thread) -> String {
     let read = |name: &str| fs::read_to_string(format!("{}/{name}", thread.name)).unwrap_or_default();
-    format!("{} ({}) in state {}, {}", thread.name, read("comm").trim(), char::from(thread.state), read("wchan"))
+    format!(
+        "{} ({}) in state {}, {}",
+        thread.name,
+        read("comm").trim(),
+        char::from(thread.state),
+        read("wchan")
+    )
 }
 
 /// `None` when it has ended, or waits to be buried.

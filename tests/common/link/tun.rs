@@ -53,7 +53,9 @@ impl End {
     /// Makes a namespace with `address` in it; `peer` is at the other end.
     pub(super) fn new(address: Ipv4Addr, peer: Ipv4Addr) -> End {
         // A namespace belongs to a thread: this one is used up by it.
-        let made = thread::spawn(move || make(address, peer).expect("cannot make a network namespace with a TUN device"));
+        let made = thread::spawn(move || {
+            make(address, peer).expect("cannot make a network namespace with a TUN device")
+        });
         made.join().expect("cannot make an end of a link")
     }
 
@@ -101,7 +103,8 @@ pub(super) fn current() -> File {
 
 fn make(address: Ipv4Addr, peer: Ipv4Addr) -> io::Result<End> {
     unshare(CloneFlags::CLONE_NEWNET)?;
-    let device = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let device =
+        File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
     let mut request = InterfaceRequest { name: [0; libc::IFNAMSIZ], flags: 0, rest: [0; 22] };
     request.name[..DEVICE.len()].copy_from_slice(DEVICE.as_bytes());
     request.flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;

@@ -55,7 +55,8 @@ fn own(path: &Path) {
 pub(super) fn all(bench: &mut Bench) {
     let mount = bench.mount(Some("mount"));
     let at = |name: &str| mount.path().join(name);
-    bench.measure("stat of a file 3 levels deep, cold", &mount, || at("deep/er/est/file").metadata().unwrap());
+    bench
+        .measure("stat of a file 3 levels deep, cold", &mount, || at("deep/er/est/file").metadata().unwrap());
     bench.measure("stat of it, again", &mount, || at("deep/er/est/file").metadata().unwrap());
     drop(mount);
 
@@ -104,7 +105,8 @@ pub(super) fn all(bench: &mut Bench) {
         file.write_all(b"one more line\n").unwrap();
     });
     bench.measure("rename", &mount, || fs::rename(at("written/f03"), at("written/g03")).unwrap());
-    bench.measure("rename over another", &mount, || fs::rename(at("written/f04"), at("written/f05")).unwrap());
+    bench
+        .measure("rename over another", &mount, || fs::rename(at("written/f04"), at("written/f05")).unwrap());
     bench.measure("rm", &mount, || fs::remove_file(at("written/f06")).unwrap());
     bench.measure("mkdir", &mount, || fs::create_dir(at("written/dir")).unwrap());
     bench.measure("rmdir", &mount, || fs::remove_dir(at("written/dir")).unwrap());

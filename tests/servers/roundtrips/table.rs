@@ -121,8 +121,5 @@ fn a_column_can_be_written_anew() {
     let cell = |round_trips| Cell { round_trips, commands: 9 };
     table.set("two", [("mount", cell(7)), ("rm", cell(8))].into_iter());
     let rows = "| mount |  | 7 (9) |\n| rm | 1 (2) | 8 (9) |\n";
-    assert_eq!(
-        table.to_string(),
-        format!("# A\n\n| operation | one | two |\n|---|---|---|\n{rows}\nend\n")
-    );
+    assert_eq!(table.to_string(), format!("# A\n\n| operation | one | two |\n|---|---|---|\n{rows}\nend\n"));
 }
