@@ -42,7 +42,7 @@ const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10,
 const SETTLED: Duration = Duration::from_millis(30);
 
 /// Longest time that somebody may work without a pause.
-const BUSY: Duration = Duration::from_secs(30);
+const BUSY: Duration = Duration::from_secs(60);
 
 /// Longest record of packets.
 const EVENTS_MAX: usize = 200_000;

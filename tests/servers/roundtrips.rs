@@ -7,7 +7,7 @@
 mod operations;
 mod table;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::bounded::within;
 use crate::common::link::{Event, Link, Pace, Side};
@@ -93,8 +93,8 @@ impl Bench {
     }
 }
 
-fn measured(column: Column) -> Vec<Measured> {
-    within(Duration::from_secs(180), column.name, move || {
+fn measured_once(column: Column) -> Vec<Measured> {
+    within(Duration::from_secs(300), column.name, move || {
         let served = operations::served();
         let link = Link::start(Pace::Lockstep);
         let address = link.server_address();
@@ -116,7 +116,21 @@ fn measured(column: Column) -> Vec<Measured> {
 /// The operations of one column cost no more than the table says.
 fn costs_no_more(name: &str) {
     let column = *COLUMNS.iter().find(|column| column.name == name).unwrap();
-    let measured = measured(column);
+    let mut measured = measured_once(column);
+    let table = Table::load();
+    // A busy machine can only add: the client looks again at a file whose transfer took longer than a second. So the
+    // least of up to three runs is what it costs.
+    for _ in 0..2 {
+        if measured.iter().all(|one| table.allows(one.operation, column.name, one.cell)) {
+            break;
+        }
+        for (least, again) in measured.iter_mut().zip(measured_once(column)) {
+            let key = |one: &Measured| (one.cell.round_trips, one.cell.commands);
+            if key(&again) < key(least) {
+                *least = again;
+            }
+        }
+    }
     if std::env::var_os("FTPFS_TRACE_ROUNDTRIPS").is_some() {
         measured.iter().for_each(|one| println!("{}", report(one)));
     }
@@ -128,9 +142,7 @@ fn costs_no_more(name: &str) {
     for one in &measured {
         let known = table.cell(one.operation, column.name);
         println!("{}, {}: {}, documented: {known:?}", column.name, one.operation, one.cell);
-        if known.is_none_or(|known| {
-            one.cell.round_trips > known.round_trips || one.cell.commands > known.commands
-        }) {
+        if !table.allows(one.operation, column.name, one.cell) {
             let known = known.map_or("nothing".to_owned(), |known| known.to_string());
             failures += &format!("\n{known} documented, measured: {}", report(one));
         }
@@ -201,4 +213,25 @@ fn operations_cost_no_more_than_documented_over_tls_1_2_on_proftpd() {
 #[test]
 fn operations_cost_no_more_than_documented_over_tls_1_3_on_proftpd() {
     costs_no_more("ProFTPD, TLS 1.3");
+}
+
+/// The other pace of the link: a round trip lasts twice its delay.
+#[test]
+fn a_link_with_delay_takes_its_time() {
+    let served = operations::served();
+    let delay = Duration::from_millis(30);
+    let link = Link::start(Pace::Delay(delay));
+    let options =
+        Options { address: Some(link.server_address().into()), tls: Tls::Off, ..Options::default() };
+    let server = {
+        let _inside = link.enter(Side::Server);
+        Server::start(Kind::Pyftpdlib, served.path(), &options)
+    };
+    let mount = {
+        let _inside = link.enter(Side::Client);
+        Mount::start(&server.url(User::Tester, "/"), &[])
+    };
+    let (path, start) = (mount.path().join("deep/er/est/file"), Instant::now());
+    let found = within(Duration::from_secs(60), "stat", move || path.metadata().unwrap().len());
+    assert!(found > 0 && start.elapsed() >= 2 * delay, "{:?}", start.elapsed());
 }

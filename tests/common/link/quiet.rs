@@ -43,7 +43,12 @@ impl Crowd {
     /// Each is looked at twice. Who slept both times and did not run in between slept all that time; and all first
     /// looks lie before all second ones.
     pub(super) fn slept(&mut self) -> bool {
-        self.look().is_some_and(|first| self.look() == Some(first))
+        let Some(first) = self.look() else { return false };
+        let Some(second) = self.look() else { return false };
+        if let Some(ran) = second.iter().find(|thread| !first.contains(thread)) {
+            self.busy = format!("{}, which ran in between", describe(ran));
+        }
+        first == second
     }
 
     /// Who worked when somebody was last seen to.

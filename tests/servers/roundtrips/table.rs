@@ -70,6 +70,12 @@ impl Table {
         Cell::parse(self.rows.iter().find(|row| row[0] == operation)?.get(column)?)
     }
 
+    /// Whether this is no more than documented.
+    pub(super) fn allows(&self, operation: &str, column: &str, cell: Cell) -> bool {
+        self.cell(operation, column)
+            .is_some_and(|known| cell.round_trips <= known.round_trips && cell.commands <= known.commands)
+    }
+
     /// Writes the document anew with one column as it was measured. The rows are in the order of the operations;
     /// those that are measured no more go.
     pub(super) fn update(column: &str, measured: impl Iterator<Item = (&'static str, Cell)>) {
