@@ -13,6 +13,7 @@
 //!   know before; the server repeats it. A listing counts once its number has come.
 //! - `.` and `..` show that the directory was read (vsftpd prints one line for one that it may not read), and that
 //!   dot files are among the lines (pure-ftpd hides them without `-a`, pyftpdlib 2.2.0 refuses `-a`).
+//! - A byte 0xFF is doubled in other replies of vsftpd, and is not in its STAT: a name with one is left out of this.
 //! - pure-ftpd ends a listing at its limit (10,000 by default) without a word.
 
 use std::collections::VecDeque;
@@ -296,11 +297,12 @@ fn status(
     deadline: Deadline,
 ) -> Result<(Reply, Option<ParsedListing>), Error> {
     let mut parser = ListParser::certain(Dialect::Unix, context);
-    let (mut has_parent, mut overflow) = (false, None);
+    let (mut has_parent, mut has_iac, mut overflow) = (false, false, None);
     let mut take = |line: &[u8]| {
         // ProFTPD 1.3.8 indents by one blank; no line of `ls` begins with one.
         let line = line.strip_prefix(b" ").unwrap_or(line);
         has_parent |= line.ends_with(b" ..");
+        has_iac |= line.contains(&0xff);
         let pushed = parser.push(line).and_then(|()| parser.push(b"\r\n"));
         overflow = overflow.take().or(pushed.err());
     };
@@ -311,6 +313,7 @@ fn status(
     let listing = parser.finish();
     let is_whole = listing.own.is_some()
         && has_parent
+        && !has_iac
         && listing.skipped == 0
         && listing.repeated == 0
         && listing.entries.len() < MOST_ENTRIES;

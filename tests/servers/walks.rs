@@ -83,13 +83,16 @@ fn a_name_that_looks_like_the_end_of_an_answer_forges_nothing(kind: Kind) {
 
 fn what_stat_leaves_open_is_listed_all_the_same(kind: Kind) {
     let served = fresh_dir("served-");
-    for dir in ["empty", "links", "patterns", "many", "closed", "last"] {
+    for dir in ["bytes", "empty", "links", "patterns", "many", "closed", "last"] {
         fs::create_dir_all(served.path().join("tree").join(dir)).unwrap();
     }
     let tree = served.path().join("tree");
     fs::write(tree.join("last/file"), "content").unwrap();
     symlink("../last/file", tree.join("links/to-file")).unwrap();
     symlink("../last", tree.join("links/to-dir")).unwrap();
+    for name in [&b"\xff"[..], b"\xff\xff", b"x\xff\xff\xffy"] {
+        fs::write(tree.join("bytes").join(OsStr::from_bytes(name)), name).unwrap();
+    }
     for name in ["a*b", "[ab]", "ab", "with blank", "{a,b}"] {
         fs::write(tree.join("patterns").join(name), name).unwrap();
     }
@@ -101,14 +104,17 @@ fn what_stat_leaves_open_is_listed_all_the_same(kind: Kind) {
     let mount = Mount::start(&server.url(User::Tester, "/"), &[]);
     assert_eq!(names(mount.path()), BTreeSet::from(["tree".to_owned()]));
     let sorted = fs::read_dir(mount.path().join("tree")).unwrap().map(|entry| entry.unwrap().file_name());
-    assert_eq!(sorted.count(), 6);
+    assert_eq!(sorted.count(), 7);
     for dir in ["empty", "last", "links", "many", "patterns"] {
         assert_eq!(names(&mount.path().join("tree").join(dir)), names(&tree.join(dir)), "{dir}");
     }
     // Owned by root, and the server runs as an ordinary user: who asks is told so, or vsftpd's silence is shown.
     let closed = shell(BOUND, mount.path(), "ls tree/closed", &[]);
     assert!(!closed.status.success() || closed.stdout.is_empty(), "{closed:?}");
-    for dir in ["last", "patterns"] {
+    // pyftpdlib 2.2.0 shows other names for what is not UTF-8.
+    let dirs: &[_] =
+        if kind == Kind::Pyftpdlib { &["last", "patterns"] } else { &["bytes", "last", "patterns"] };
+    for dir in dirs {
         same_tree(BOUND, &tree.join(dir), &mount.path().join("tree").join(dir));
     }
 }
