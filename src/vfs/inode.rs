@@ -67,6 +67,8 @@ struct Opened {
     version: Option<Arc<FileVersion>>,
     /// The version that the kernel's pages are of.
     pages: Option<FileId>,
+    /// The kernel may have pages: somebody has had the file open.
+    used: bool,
     /// The listing that the kernel's directory pages are of.
     listing: Option<u64>,
 }
@@ -228,8 +230,9 @@ impl Table {
     /// Notes that our own changes of `ino` begin: what the server tells of it contradicts nothing until
     /// [`Table::committed`].
     pub(super) fn begin_change(&mut self, ino: u64) {
-        if let Some(opened) = self.nodes.get_mut(&ino).and_then(|node| node.opened.as_mut()) {
-            opened.version = None;
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            let opened = node.opened.get_or_insert_default();
+            (opened.version, opened.used) = (None, true);
         }
     }
 
@@ -277,7 +280,7 @@ impl Table {
         if let Some(version) = version {
             let opened = node.opened.get_or_insert_default();
             opened.version = Some(version.clone());
-            opened.pages = Some(version.id);
+            (opened.pages, opened.used) = (Some(version.id), true);
         }
     }
 
@@ -425,12 +428,14 @@ impl Table {
         }
     }
 
-    /// Makes `version` the one that handles of `ino` may read; tells whether the kernel's pages are of it.
+    /// Makes `version` the one that handles of `ino` may read; tells whether all of the kernel's pages are of it. Where
+    /// there are none, all are: to have them dropped after the reply could drop those of a write that came in between
+    /// before it has reached us, and a reader beside it would bring the old bytes back.
     pub(super) fn open(&mut self, ino: u64, version: &Arc<FileVersion>) -> Result<bool, Error> {
         let opened = self.node_mut(ino)?.opened.get_or_insert_default();
-        let keep = opened.pages == Some(version.id);
+        let keep = !opened.used || opened.pages == Some(version.id);
         opened.version = Some(version.clone());
-        opened.pages = Some(version.id);
+        (opened.pages, opened.used) = (Some(version.id), true);
         Ok(keep)
     }
 

@@ -67,12 +67,21 @@ fn old_news_do_not_replace_younger_facts() {
 }
 
 #[test]
+fn pages_of_our_own_changes_are_dropped_for_another_version() {
+    let mut table = table();
+    let ino = add(&mut table, ROOT, "f", FILE);
+    table.begin_change(ino);
+    assert!(!table.open(ino, &Arc::new(FileVersion::new(FileId(7), 1, None, None))).unwrap());
+}
+
+#[test]
 fn another_version_ends_the_right_to_read_the_opened_one() {
     let mut table = table();
     let ino = add(&mut table, ROOT, "f", FILE);
     let now = Instant::now();
     let version = |id| Arc::new(FileVersion::new(FileId(id), 1, None, None));
-    assert!(!table.open(ino, &version(7)).unwrap());
+    // There is nothing to drop yet.
+    assert!(table.open(ino, &version(7)).unwrap());
     assert!(table.open(ino, &version(7)).unwrap());
     assert!(!table.observe(ROOT, &name("f"), &entry(FILE, 1), now, 1).unwrap().outdated);
     assert!(table.is_current(ino, FileId(7)));
