@@ -73,12 +73,6 @@ enum Progress {
 }
 
 impl Session {
-    /// Whether [`Session::list_inline`] may be tried: the server takes commands together, and has not failed at it.
-    pub fn lists_inline(&self) -> bool {
-        let quirks = self.profile.quirks();
-        self.profile.pipelines() && quirks.lists_inline != Capability::No
-    }
-
     /// Lists directories, absolute paths, over the control connection. `each` is called for every directory as soon
     /// as its answer is there: with its number, and its listing or `None` where that has to be asked for in the
     /// ordinary way, for whatever reason.
