@@ -13,6 +13,7 @@ use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::tls::{self, TlsContext, TlsMode};
 use crate::ftp::transport;
+use crate::ftp::warm::Warm;
 
 /// A name that no server has, asked for by the order probe.
 const ABSENT: &str = "/.ftpfs-order-probe";
@@ -28,6 +29,8 @@ pub struct Session {
     pub(crate) profile: Arc<ServerProfile>,
     /// What the data connections share with the control connection; `None` in clear text.
     pub(crate) tls: Option<TlsContext>,
+    /// The data connection of the next transfer.
+    pub(crate) warm: Option<Warm>,
 }
 
 /// Why there is no session.
@@ -76,7 +79,7 @@ impl Session {
         let deadline = deadline.at_most(config.timeouts.login);
         let number = profile.next_connection();
         let control = ControlConnection::new(stream, number, config.timeouts.reply)?;
-        let mut session = Session { control, config, profile, tls: None };
+        let mut session = Session { control, config, profile, tls: None, warm: None };
         let mode = session.config.tls.as_ref().map_or(TlsMode::Off, |tls| tls.mode);
         if mode == TlsMode::Implicit {
             session.secure(deadline)?;
@@ -90,13 +93,15 @@ impl Session {
         Ok(session)
     }
 
-    /// Whether the session can carry another command.
+    /// Whether the session can carry another command. Its next data connection is seen to.
     pub fn is_ready(&mut self) -> bool {
         if self.lacks_tickets() {
             self.profile.tls.note_lack_of_tickets();
             return false;
         }
-        self.control.is_ready()
+        let is_ready = self.control.is_ready();
+        self.tend_channel();
+        is_ready && !self.control.is_broken()
     }
 
     /// Whether data connections are secured.
