@@ -13,6 +13,7 @@ pub mod data;
 pub mod error;
 pub mod features;
 pub mod fetch;
+pub mod inline;
 pub mod list;
 pub mod profile;
 pub mod proxy;
@@ -29,6 +30,7 @@ pub mod upload;
 pub mod warm;
 
 mod channel;
+mod flow;
 mod home;
 mod opening;
 mod restart;

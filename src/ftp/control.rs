@@ -88,6 +88,11 @@ impl ControlConnection {
         self.peer
     }
 
+    /// The length of a command as it is sent, in bytes.
+    pub(crate) fn length(&self, command: &Command) -> usize {
+        command.length(self.double_iac)
+    }
+
     /// Whether 0xFF must be sent twice from now on.
     pub fn set_double_iac(&mut self, double: bool) {
         self.double_iac = double;
@@ -159,7 +164,7 @@ impl ControlConnection {
 
     /// Receives some bytes of replies; 0 at the end of the connection.
     fn receive(&mut self, deadline: Deadline) -> std::io::Result<usize> {
-        let mut chunk = [0; 4096];
+        let mut chunk = [0; 16 * 1024];
         let received = self.stream.read(&mut chunk, deadline)?;
         self.input.extend_from_slice(&chunk[..received]);
         Ok(received)
@@ -254,7 +259,7 @@ impl ControlConnection {
     /// As [`ControlConnection::reply`].
     pub(crate) fn await_ahead(&mut self, deadline: Deadline) -> Result<Option<Reply>, Error> {
         while self.is_ahead_awaited() && self.told_ahead.is_none() {
-            self.next_reply(deadline)?;
+            self.next_reply(deadline, None)?;
         }
         Ok(self.told_ahead.take())
     }
@@ -262,7 +267,7 @@ impl ControlConnection {
     /// Takes in the reply to the command that was sent ahead, as far as it is here.
     fn absorb(&mut self) {
         while !self.broken && self.expected.front().is_some_and(|expected| expected.is_ahead) {
-            let result = match self.parsed() {
+            let result = match self.parsed(None) {
                 Ok(Some(reply)) => self.judge(reply).map(drop),
                 Ok(None) if self.stream.waiting() != Waiting::Bytes => return,
                 Ok(None) => self
@@ -284,9 +289,10 @@ impl ControlConnection {
         let bound = deadline.left().min(self.reply_timeout);
         let sent = match bound.is_zero() {
             true => Err(Error::Deadline { doing, after: bound }),
-            false => {
-                self.stream.write_all(bytes, deadline.at_most(bound)).map_err(|e| Error::io(doing, bound, e))
-            }
+            false => self
+                .stream
+                .write_lines(bytes, deadline.at_most(bound))
+                .map_err(|e| Error::io(doing, bound, e)),
         };
         for command in commands {
             log::debug!("#{} > {command}", self.number);
@@ -300,19 +306,36 @@ impl ControlConnection {
     /// [`Error::Closed`] for 421 and end of file, [`Error::Deadline`], [`Error::Misbehaved`]: the connection
     /// is broken after each of them. A refusal is an `Ok` here.
     pub fn reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
-        loop {
-            if let Some(reply) = self.next_reply(deadline)? {
-                return Ok(reply);
-            }
+        self.reply_lines(deadline, None)
+    }
+
+    /// As [`ControlConnection::reply`], but the lines between the first and the last of the reply are given to `inner`
+    /// instead of kept, however many they are.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::reply`].
+    pub(crate) fn reply_lines(
+        &mut self,
+        deadline: Deadline,
+        inner: Option<&mut dyn FnMut(&[u8])>,
+    ) -> Result<Reply, Error> {
+        while self.expected.front().is_some_and(|expected| expected.is_ahead) {
+            self.next_reply(deadline, None)?;
         }
+        let reply = self.next_reply(deadline, inner)?;
+        reply.ok_or(Error::Misbehaved("a reply is missing"))
     }
 
     /// The next reply; `None` if it answered the command that was sent ahead, and was kept.
-    fn next_reply(&mut self, deadline: Deadline) -> Result<Option<Reply>, Error> {
+    fn next_reply(
+        &mut self,
+        deadline: Deadline,
+        inner: Option<&mut dyn FnMut(&[u8])>,
+    ) -> Result<Option<Reply>, Error> {
         if self.broken {
             return Err(Error::Closed(None));
         }
-        let result = self.read_reply(deadline.at_most(self.reply_timeout));
+        let result = self.read_reply(deadline.at_most(self.reply_timeout), inner);
         result.and_then(|reply| self.judge(reply)).inspect_err(|error| {
             log::debug!("#{} ! {error}", self.number);
             self.broken = true;
@@ -399,21 +422,29 @@ impl ControlConnection {
     }
 
     /// The next whole reply of what was received.
-    fn parsed(&mut self) -> Result<Option<Reply>, Error> {
-        let pushed = self.parser.push(&self.input);
+    fn parsed(&mut self, inner: Option<&mut dyn FnMut(&[u8])>) -> Result<Option<Reply>, Error> {
+        let pushed = self.parser.push_lines(&self.input, inner);
         let (used, reply) = pushed.map_err(|e| Error::Misbehaved(e.as_str()))?;
         self.input.drain(..used);
         Ok(reply)
     }
 
-    fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+    fn read_reply(
+        &mut self,
+        deadline: Deadline,
+        mut inner: Option<&mut dyn FnMut(&[u8])>,
+    ) -> Result<Reply, Error> {
         let whole = deadline.left();
         let doing = "waiting for a reply";
         if self.expected.is_empty() {
             return Err(Error::Misbehaved("a reply came that answers no command"));
         }
         loop {
-            if let Some(reply) = self.parsed()? {
+            let lines: Option<&mut dyn FnMut(&[u8])> = match &mut inner {
+                Some(inner) => Some(&mut **inner),
+                None => None,
+            };
+            if let Some(reply) = self.parsed(lines)? {
                 return Ok(reply);
             }
             match self.receive(deadline) {

@@ -371,7 +371,10 @@ impl<'a> Connection<'a> {
         };
         match kind {
             // The listener is closed at once: connecting is refused.
-            Passive::Dead => self.way = None,
+            Passive::Dead => {
+                drop(way);
+                self.way = None;
+            }
             Passive::PortZero => port = 0,
             Passive::Foreign(ip) => {
                 told = ip.octets();
