@@ -138,6 +138,13 @@ impl<'a> Transfer<'a> {
             Some(reply) => reply,
             None => self.final_reply(deadline)?,
         };
+        let order_is_known = self.profile.quirks().asks_behind_data == Capability::Yes;
+        if asks_first && !reply.is_completion() && (!order_is_known || matches!(reply.code(), 500..=503)) {
+            // It may be the answer to what was sent behind the data: pure-ftpd 1.0.50 does not know commands while
+            // a transfer runs, and says so at once. The connection is broken when this is dropped.
+            self.profile.learn(|quirks| quirks.asks_behind_data = Capability::No);
+            return Err(Error::Closed(Some(reply)));
+        }
         if is_new_session && self.profile.tls.learn_from_new_session(&reply) {
             // It says nothing of the file, whatever its words (ProFTPD: "Operation not permitted"): another
             // control connection has a session to resume.
