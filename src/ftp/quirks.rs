@@ -25,6 +25,8 @@ pub struct Quirks {
     pub channel_ahead: Capability,
     /// How often it was of no use since it was the last time.
     pub channels_lost: u8,
+    /// USER is answered with 331 and PASS with 230: later sessions send both together, and their settings with them.
+    pub asks_password: Capability,
     /// EPSV and PASV may follow the end of a transfer's data before the transfer is confirmed.
     pub asks_behind_data: Capability,
     /// Names that differ only in the case of letters are one (IIS, FileZilla Server).
