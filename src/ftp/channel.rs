@@ -259,12 +259,15 @@ impl Session {
             self.profile.tls.learn_answers_first();
         }
         if let Some(first) = first.clone().filter(|first| !first.is_preliminary() && !first.is_completion()) {
-            spoilt?;
             // RFC 959 has 425 for it, some say that the order of commands is wrong.
             let no_connection = match is_ahead {
                 true => matches!(first.code(), 425 | 503),
                 false => first.code() == 425 && !proven,
             };
+            if is_ahead && no_connection && spoilt.is_err() {
+                self.profile.lost_channel(&first.to_string());
+            }
+            spoilt?;
             let error = self.control.refused(plan.transfer.to_string(), first);
             return Err(if no_connection { Failure::Method(error) } else { Failure::Final(error) });
         }
