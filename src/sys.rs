@@ -246,9 +246,9 @@ pub enum Readable {
 ///
 /// # Errors
 /// What poll(2) says.
-pub fn first_readable(first: &TcpStream, second: &TcpStream, bound: Duration) -> io::Result<Readable> {
-    let of = |socket: &TcpStream| libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let mut both = [of(first), of(second)];
+pub fn first_readable(first: &TcpStream, second: &impl AsRawFd, bound: Duration) -> io::Result<Readable> {
+    let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut both = [of(first.as_raw_fd()), of(second.as_raw_fd())];
     poll(&mut both, Some(bound))?;
     Ok(match both.map(|socket| socket.revents != 0) {
         [true, _] => Readable::First,

@@ -16,6 +16,7 @@ use crate::ftp::stream::Stream;
 use crate::ftp::transfer::{Next, Transfer};
 use crate::ftp::transport;
 use crate::ftp::warm::{TRIAL, WarmChannel};
+use crate::sys::{self, Readable};
 
 /// How long the answer to a transfer command is waited for before the TLS handshake is begun without it, until it
 /// is known whether the server answers first.
@@ -228,7 +229,7 @@ impl Session {
             (None, Pending::Active(listener)) => (None, Some(listener)),
         };
         // The server waits for it in vain now, some for ever.
-        let mut early = made.transpose().inspect_err(|_| self.control.break_off())?;
+        let early = made.transpose().inspect_err(|_| self.control.break_off())?;
         let (before, spoilt) = match before {
             Some(before) => (before, Ok(())),
             None => {
@@ -247,6 +248,10 @@ impl Session {
         };
         // What must not have gone before this transfer, or not have failed, makes it another one.
         let spoilt = spoilt.and(restarted);
+        let mut early = match (early, &listener) {
+            (None, Some(listener)) => self.early_arrival(listener, connect)?,
+            (early, _) => early,
+        };
         if let Some(data) = &mut early {
             self.secure_unanswered(data, deadline)?;
         }
@@ -294,6 +299,31 @@ impl Session {
             return Err(error.into());
         }
         Ok((data, first, before))
+    }
+
+    /// The server's connection, where it comes before the answer to the transfer command and may have to be used
+    /// first: by servers that announce nothing, or not before the TLS handshake.
+    fn early_arrival(&mut self, listener: &TcpListener, bound: Deadline) -> Result<Option<Stream>, Error> {
+        let announces = self.profile.quirks().announces == Capability::Yes;
+        if announces && (!self.protects_data() || self.profile.tls.answers_first() == Capability::Yes) {
+            return Ok(None);
+        }
+        // What concerns the TLS layer alone is no answer.
+        while !self.control.has_input() {
+            let whole = bound.left();
+            let first = sys::first_readable(self.control.socket(), listener, whole);
+            match first.map_err(|e| Error::io("waiting for a transfer", whole, e))? {
+                Readable::First => {}
+                Readable::Second => {
+                    let came = transport::accept(listener, self.control.peer().ip(), bound);
+                    return came
+                        .inspect_err(|_| self.control.break_off())
+                        .map(|data| Some(Stream::plain(data)));
+                }
+                Readable::Neither => break,
+            }
+        }
+        Ok(None)
     }
 
     /// Shakes hands before the transfer command is answered, where the server waits for that.

@@ -11,8 +11,9 @@ use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::quirks;
-use crate::ftp::reply::{Reply, ReplyParser};
+use crate::ftp::reply::{Lines, Reply, ReplyParser};
 use crate::ftp::stream::{Stream, Waiting};
+use crate::secret::Secret;
 
 /// The bound of a receive that finds its bytes here already.
 const INSTANT: Duration = Duration::from_secs(1);
@@ -42,6 +43,8 @@ pub struct ControlConnection {
     holds_offset: bool,
     /// Commands handed to the network so far.
     sent: u64,
+    /// What the last command had that nobody may see; its reply may repeat it.
+    hidden: Secret,
 }
 
 /// A command that has not been answered yet.
@@ -75,6 +78,7 @@ impl ControlConnection {
             announced: false,
             holds_offset: false,
             sent: 0,
+            hidden: Secret::default(),
         })
     }
 
@@ -219,6 +223,7 @@ impl ControlConnection {
         }
         self.announced = false;
         self.sent += commands.len() as u64;
+        self.hidden = commands.iter().find_map(Command::hidden).map(Secret::new).unwrap_or_default();
         for command in commands {
             self.expected.push_back(Expected { words: command.to_string(), is_ahead: false });
         }
@@ -317,7 +322,7 @@ impl ControlConnection {
     pub(crate) fn reply_lines(
         &mut self,
         deadline: Deadline,
-        inner: Option<&mut dyn FnMut(&[u8])>,
+        inner: Option<&mut Lines<'_>>,
     ) -> Result<Reply, Error> {
         while self.expected.front().is_some_and(|expected| expected.is_ahead) {
             self.next_reply(deadline, None)?;
@@ -330,7 +335,7 @@ impl ControlConnection {
     fn next_reply(
         &mut self,
         deadline: Deadline,
-        inner: Option<&mut dyn FnMut(&[u8])>,
+        inner: Option<&mut Lines<'_>>,
     ) -> Result<Option<Reply>, Error> {
         if self.broken {
             return Err(Error::Closed(None));
@@ -343,7 +348,8 @@ impl ControlConnection {
     }
 
     /// Binds a reply to the oldest unanswered command; `None` if that was the one sent ahead.
-    fn judge(&mut self, reply: Reply) -> Result<Option<Reply>, Error> {
+    fn judge(&mut self, mut reply: Reply) -> Result<Option<Reply>, Error> {
+        reply.hide(self.hidden.expose());
         if log::log_enabled!(log::Level::Debug) {
             let more = if reply.lines().count() > 1 { " (last of several lines)" } else { "" };
             log::debug!("#{} < {reply}{more}", self.number);
@@ -422,25 +428,21 @@ impl ControlConnection {
     }
 
     /// The next whole reply of what was received.
-    fn parsed(&mut self, inner: Option<&mut dyn FnMut(&[u8])>) -> Result<Option<Reply>, Error> {
+    fn parsed(&mut self, inner: Option<&mut Lines<'_>>) -> Result<Option<Reply>, Error> {
         let pushed = self.parser.push_lines(&self.input, inner);
         let (used, reply) = pushed.map_err(|e| Error::Misbehaved(e.as_str()))?;
         self.input.drain(..used);
         Ok(reply)
     }
 
-    fn read_reply(
-        &mut self,
-        deadline: Deadline,
-        mut inner: Option<&mut dyn FnMut(&[u8])>,
-    ) -> Result<Reply, Error> {
+    fn read_reply(&mut self, deadline: Deadline, mut inner: Option<&mut Lines<'_>>) -> Result<Reply, Error> {
         let whole = deadline.left();
         let doing = "waiting for a reply";
         if self.expected.is_empty() {
             return Err(Error::Misbehaved("a reply came that answers no command"));
         }
         loop {
-            let lines: Option<&mut dyn FnMut(&[u8])> = match &mut inner {
+            let lines: Option<&mut Lines<'_>> = match &mut inner {
                 Some(inner) => Some(&mut **inner),
                 None => None,
             };
