@@ -11,8 +11,6 @@ mod common;
 mod common_ftpd;
 
 #[cfg(test)]
-mod ahead;
-#[cfg(test)]
 mod attributes;
 #[cfg(test)]
 mod changes;
@@ -62,5 +60,7 @@ mod truncation;
 mod unftp;
 #[cfg(test)]
 mod uploads;
+#[cfg(test)]
+mod warm;
 #[cfg(test)]
 mod zones;
