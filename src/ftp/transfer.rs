@@ -129,13 +129,11 @@ impl<'a> Transfer<'a> {
             // The server has said all; whether it hears us is its own affair.
             let _ = data.say_goodbye(deadline.at_most(GOODBYE));
         }
-        let asks_first = !self.next.is_upload
+        let may_ask_first = !self.next.is_upload
             && self.ended.is_none()
             && self.control.was_announced()
             && self.profile.quirks().asks_behind_data != Capability::No;
-        if asks_first {
-            self.ask_ahead(true);
-        }
+        let asks_first = may_ask_first && self.ask_ahead(true);
         let reply = match self.ended.take() {
             Some(reply) => reply,
             None => self.final_reply(deadline)?,
@@ -158,7 +156,7 @@ impl<'a> Transfer<'a> {
         if !reply.is_completion() {
             return Err(Error::Refused { command: "the transfer".to_owned(), reply });
         }
-        if !asks_first {
+        if !may_ask_first {
             self.ask_ahead(false);
         }
         if self.next.was_ahead {
@@ -168,14 +166,17 @@ impl<'a> Transfer<'a> {
         Ok(reply)
     }
 
-    /// Asks where to connect for the next transfer. A control connection that is broken shows itself soon enough.
-    fn ask_ahead(&mut self, behind_data: bool) {
-        let Some(method) = self.next.asks_by.take() else { return };
+    /// Asks where to connect for the next transfer; whether it was asked. A control connection that is broken shows
+    /// itself soon enough.
+    fn ask_ahead(&mut self, behind_data: bool) -> bool {
+        let Some(method) = self.next.asks_by.take() else { return false };
         // It names no address of ours: the way is a passive one.
         let request = method.command(self.control.local());
-        if self.control.send_ahead(&request, Deadline::after(GOODBYE)).is_ok() {
+        let is_sent = self.control.send_ahead(&request, Deadline::after(GOODBYE)).is_ok();
+        if is_sent {
             *self.next.warm = Some(Warm::Asked { method, behind_data });
         }
+        is_sent
     }
 
     /// Whether the server has not yet shown that data connections may be made ahead, and this is one.

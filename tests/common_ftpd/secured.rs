@@ -1,6 +1,7 @@
 //! TLS in front of the server: takes secured connections and speaks clear text to the server behind it, so that
 //! everything which that one does wrong can be done over TLS, too. Passive mode only.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -334,6 +335,8 @@ struct Control<'a> {
     private: bool,
     /// The data connection that is being made.
     data: Option<std::thread::JoinHandle<bool>>,
+    /// What has no answer yet, oldest first: `None` for what the server behind answers, the greeting too.
+    unanswered: VecDeque<Option<&'static str>>,
 }
 
 impl Control<'_> {
@@ -346,7 +349,16 @@ impl Control<'_> {
             true => Wire::secure(stream, config.clone(), None)?,
             false => Wire::Clear(stream),
         };
-        let mut control = Control { shared, config, manners, client, server, private: false, data: None };
+        let mut control = Control {
+            shared,
+            config,
+            manners,
+            client,
+            server,
+            private: false,
+            data: None,
+            unanswered: VecDeque::from([None]),
+        };
         control.relay()
     }
 
@@ -374,7 +386,7 @@ impl Control<'_> {
                 }
             }
             while let Some(line) = take_line(&mut replies) {
-                self.reply(&line)?;
+                self.pass_on(&line)?;
             }
         }
     }
@@ -393,13 +405,41 @@ impl Control<'_> {
                 self.client = Wire::secure(socket.try_clone()?, self.config.clone(), None)?;
                 Ok(())
             }
-            ["PBSZ", _] => self.client.write_all(b"200 PBSZ=0\r\n"),
+            ["PBSZ", _] => self.answer("200 PBSZ=0\r\n"),
             ["PROT", level] => {
                 self.private = level == "P";
-                self.client.write_all(b"200 level set\r\n")
+                self.answer("200 level set\r\n")
             }
-            _ => self.server.write_all(line.as_bytes()),
+            _ => {
+                self.unanswered.push_back(None);
+                self.server.write_all(line.as_bytes())
+            }
         }
+    }
+
+    /// Answers a command behind the answers to those before it.
+    fn answer(&mut self, reply: &'static str) -> io::Result<()> {
+        self.unanswered.push_back(Some(reply));
+        self.answer_own()
+    }
+
+    fn answer_own(&mut self) -> io::Result<()> {
+        while let Some(Some(reply)) = self.unanswered.front() {
+            self.client.write_all(reply.as_bytes())?;
+            self.unanswered.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Passes on a line of the server behind, and what was only waiting for it.
+    fn pass_on(&mut self, line: &str) -> io::Result<()> {
+        self.reply(line)?;
+        let is_last = !line.starts_with('1') && line.as_bytes().get(3) == Some(&b' ');
+        if is_last && line.as_bytes()[..3].iter().all(u8::is_ascii_digit) {
+            self.unanswered.pop_front();
+            self.answer_own()?;
+        }
+        Ok(())
     }
 
     fn reply(&mut self, line: &str) -> io::Result<()> {
