@@ -28,6 +28,21 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("LC_ALL", "C"),
 ];
 
+/// The options with which a mount of `url` trusts the servers of the tests, beside those that are told; none in clear
+/// text.
+pub(crate) fn trust(url: &str, told: &[String]) -> Vec<String> {
+    let is_secured = url.starts_with("ftpes://") || url.starts_with("ftps://");
+    let is_told = |name: &str| told.iter().any(|option| option.starts_with(name));
+    if !is_secured || is_told("cacert=") || is_told("tls_pin=") {
+        return Vec::new();
+    }
+    let mut options = vec![format!("cacert={}", pki::authority().display())];
+    options.extend(
+        tls_version().filter(|_| !is_told("tls_version=")).map(|version| format!("tls_version={version}")),
+    );
+    options
+}
+
 /// A mount, with the program in the foreground.
 #[derive(Debug)]
 pub(crate) struct Mount {
@@ -49,13 +64,7 @@ impl Mount {
         command.args(["--pdeathsig", "TERM", env!("CARGO_BIN_EXE_ftpfs")]).envs(ENVIRONMENT);
         command.args(["-f", url]).arg(&dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let is_secured = url.starts_with("ftpes://") || url.starts_with("ftps://");
-        let is_told = |name: &str| options.iter().any(|option| option.starts_with(name));
-        if is_secured && !is_told("cacert=") && !is_told("tls_pin=") {
-            let version = tls_version().filter(|_| !is_told("tls_version="));
-            options.push(format!("cacert={}", pki::authority().display()));
-            options.extend(version.map(|version| format!("tls_version={version}")));
-        }
+        options.extend(trust(url, &options));
         if !options.is_empty() {
             command.args(["-o", &options.join(",")]);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::common::bounded::{eventually, output, succeeded};
-use crate::common::mount::{mount_line, mounted, unmount_lazily};
+use crate::common::mount::{mount_line, mounted, trust, unmount_lazily};
 use crate::common::server::{Kind, Options, Server, User};
 use crate::common::{PASSWORD, USER, fresh_dir, process};
 
@@ -64,6 +64,7 @@ impl Table {
         let run = fresh_dir("fstab-");
         let dir = run.path().join("mnt");
         fs::create_dir(&dir).unwrap();
+        let options = [vec![options.to_owned()], trust(source, &[])].concat().join(",");
         let line = format!("{source} {} ftpfs {options} 0 0\n", dir.display());
         fs::write(run.path().join("fstab"), line).unwrap();
         Table { run, dir }

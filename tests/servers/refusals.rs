@@ -6,7 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use crate::common::bounded::{finish, within};
-use crate::common::mount::{Mount, exit_code, mounted, program, unmount_lazily};
+use crate::common::mount::{Mount, exit_code, mounted, program, trust, unmount_lazily};
 use crate::common::server::{Kind, Options, Server, User};
 use crate::common::{PASSWORD, USER, fresh_dir};
 
@@ -19,18 +19,20 @@ fn a_mount_that_fails_says_why_without_the_password(kind: Kind) {
     fs::write(served.path().join("file"), "content").unwrap();
     let server = Server::start(kind, served.path(), &Options::default());
     let address = server.address();
+    let url = server.url(User::Tester, "/");
+    let (scheme, _) = url.split_once("://").unwrap();
     let dir = fresh_dir("mount-");
     // Each with a word that tells what is wrong: that the login was refused, where nobody is, what does not exist.
     let cases = [
-        (format!("ftp://{USER}:wr0ng-{PASSWORD}@{address}/"), "login"),
-        (format!("ftp://nobody-here:wr0ng-{PASSWORD}@{address}/"), "login"),
-        (format!("ftp://{USER}:{PASSWORD}@127.0.0.1:1/"), "127.0.0.1"),
-        (format!("ftp://{USER}:{PASSWORD}@no-such-host.invalid/"), "no-such-host.invalid"),
-        (format!("ftp://{USER}:{PASSWORD}@{address}/no/such/dir"), "/no/such/dir"),
-        (format!("ftp://{USER}:{PASSWORD}@{address}/file"), "/file"),
+        (format!("{scheme}://{USER}:wr0ng-{PASSWORD}@{address}/"), "login"),
+        (format!("{scheme}://nobody-here:wr0ng-{PASSWORD}@{address}/"), "login"),
+        (format!("{scheme}://{USER}:{PASSWORD}@127.0.0.1:1/"), "127.0.0.1"),
+        (format!("{scheme}://{USER}:{PASSWORD}@no-such-host.invalid/"), "no-such-host.invalid"),
+        (format!("{scheme}://{USER}:{PASSWORD}@{address}/no/such/dir"), "/no/such/dir"),
+        (format!("{scheme}://{USER}:{PASSWORD}@{address}/file"), "/file"),
     ];
     for (url, word) in cases {
-        let output = run(&[&url, dir.path().to_str().unwrap()]);
+        let output = mount(&url, dir.path());
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(exit_code(output.status), Ok(32), "{word}: {message}");
         assert_eq!(message.lines().count(), 1, "{word}: not one line: {message:?}");
@@ -64,7 +66,7 @@ fn a_daemon_is_usable_when_the_command_returns_and_ends_with_umount() {
     let server = Server::start(Kind::Vsftpd, served.path(), &Options::default());
     let dir = fresh_dir("mount-");
     let path = dir.path().to_path_buf();
-    let output = run(&[&server.url(User::Tester, "/"), path.to_str().unwrap()]);
+    let output = mount(&server.url(User::Tester, "/"), &path);
     assert_eq!(exit_code(output.status), Ok(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(mounted(&path));
     let content = within(BOUND, "read", {
@@ -83,6 +85,13 @@ fn sigterm_unmounts_and_ends_well() {
     let server = Server::start(Kind::Pyftpdlib, served.path(), &Options::default());
     let mount = Mount::start(&server.url(User::Anonymous, "/"), &[]);
     assert_eq!(exit_code(mount.terminate()), Ok(0));
+}
+
+/// Mounts as a user would, who trusts the server.
+fn mount(url: &str, dir: &Path) -> Output {
+    let options = trust(url, &[]).join(",");
+    let told = if options.is_empty() { Vec::new() } else { vec!["-o", &options] };
+    run(&[&told[..], &[url, dir.to_str().unwrap()]].concat())
 }
 
 fn run(arguments: &[&str]) -> Output {
