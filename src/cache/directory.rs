@@ -5,6 +5,7 @@
 //! for it but not kept. One that was on its way when we changed something ourselves (see `own`) is corrected
 //! by that before anybody gets it. No lock is held while the server is asked.
 
+mod inquiry;
 mod own;
 
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ use super::store::{Sent, Store};
 use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
 use crate::remote::{Error, Kind, Listing, Name, Remote, RemotePath};
+
+pub use inquiry::Inquiry;
 
 /// How many bytes of metadata are kept when nothing else is said.
 pub const DEFAULT_LIMIT: usize = 64 * 1024 * 1024;

@@ -8,6 +8,15 @@ use super::version::{more_precise, same_time};
 use crate::ftp::list::RemoteEntry;
 use crate::remote::{Listing, Name};
 
+/// An order of a listing's entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// As the server lists them, which is how programs read them.
+    Listed,
+    /// By the bytes of their names, as globs and many tools sort them.
+    Sorted,
+}
+
 /// A listing that no longer changes. Directory handles keep it alive while the cache moves on.
 #[derive(Debug)]
 pub struct Frozen {
@@ -23,7 +32,7 @@ pub struct Frozen {
 impl Frozen {
     /// Freezes a listing. Entries whose name could not be a file's name are left out. `serial` tells this
     /// listing from every other.
-    pub(super) fn new(listing: Listing, serial: u64) -> Frozen {
+    pub(crate) fn new(listing: Listing, serial: u64) -> Frozen {
         let Listing { own, mut entries, complete } = listing;
         entries.retain(|entry| Name::new(&entry.name).is_ok());
         Frozen::build(own, entries, complete, serial)
@@ -79,6 +88,24 @@ impl Frozen {
         self.serial
     }
 
+    /// The entry at a place of a sequence.
+    pub fn at(self: &Arc<Self>, place: usize, sequence: Sequence) -> Option<EntryRef> {
+        let at = match sequence {
+            Sequence::Listed => u32::try_from(place).ok().filter(|_| place < self.entries.len())?,
+            Sequence::Sorted => *self.by_name.get(place)?,
+        };
+        Some(EntryRef(Inner::Listed(self.clone(), at)))
+    }
+
+    /// The place of a name in a sequence.
+    pub fn place(&self, name: &[u8], sequence: Sequence) -> Option<usize> {
+        let rank = self.rank(name)?;
+        match sequence {
+            Sequence::Listed => Some(self.by_name[rank] as usize),
+            Sequence::Sorted => Some(rank),
+        }
+    }
+
     /// Bytes of memory.
     pub(super) fn cost(&self) -> usize {
         self.cost
@@ -91,8 +118,11 @@ impl Frozen {
     }
 
     fn index(&self, name: &[u8]) -> Option<usize> {
-        let found = self.by_name.binary_search_by(|&index| (*self.entries[index as usize].name).cmp(name));
-        Some(self.by_name[found.ok()?] as usize)
+        self.place(name, Sequence::Listed)
+    }
+
+    fn rank(&self, name: &[u8]) -> Option<usize> {
+        self.by_name.binary_search_by(|&index| (*self.entries[index as usize].name).cmp(name)).ok()
     }
 }
 
@@ -178,6 +208,20 @@ mod tests {
         let entries = [&b"ok"[..], b"..", b".", b"", b"a/b", b"x\r\nDELE y"].map(entry).to_vec();
         let frozen = Frozen::new(Listing { own: None, entries, complete: true }, 1);
         assert_eq!(frozen.entries().iter().map(|e| &*e.name).collect::<Vec<_>>(), [b"ok"]);
+    }
+
+    #[test]
+    fn a_place_of_a_sequence_is_found_again_by_its_name() {
+        let entries = [&b"b"[..], b"c", b"a"].map(entry).to_vec();
+        let frozen = Arc::new(Frozen::new(Listing { own: None, entries, complete: true }, 1));
+        for (sequence, names) in [(Sequence::Listed, b"bca"), (Sequence::Sorted, b"abc")] {
+            for (place, name) in names.iter().enumerate() {
+                assert_eq!(*frozen.at(place, sequence).unwrap().name, [*name]);
+                assert_eq!(frozen.place(&[*name], sequence), Some(place));
+            }
+            assert!(frozen.at(3, sequence).is_none());
+            assert_eq!(frozen.place(b"d", sequence), None);
+        }
     }
 
     proptest! {
