@@ -15,5 +15,5 @@ mod version;
 
 pub use block::BlockCache;
 pub use directory::{Answer, DirectoryCache, Inquiry, ListingSource};
-pub use listing::{EntryRef, Frozen, Sequence};
+pub use listing::{EntryRef, Frozen, Order};
 pub use version::{FileId, FileVersion, Versions};

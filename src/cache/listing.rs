@@ -8,12 +8,12 @@ use super::version::{more_precise, same_time};
 use crate::ftp::list::RemoteEntry;
 use crate::remote::{Listing, Name};
 
-/// An order of a listing's entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sequence {
-    /// As the server lists them, which is how programs read them.
+/// The order in which a program goes through a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// As it is listed: readdir(3).
     Listed,
-    /// By the bytes of their names, as globs and many tools sort them.
+    /// By the bytes of the names: a shell's `*`, `ls`, `git`.
     Sorted,
 }
 
@@ -88,21 +88,21 @@ impl Frozen {
         self.serial
     }
 
-    /// The entry at a place of a sequence.
-    pub fn at(self: &Arc<Self>, place: usize, sequence: Sequence) -> Option<EntryRef> {
-        let at = match sequence {
-            Sequence::Listed => u32::try_from(place).ok().filter(|_| place < self.entries.len())?,
-            Sequence::Sorted => *self.by_name.get(place)?,
+    /// The entry at a place in an order.
+    pub fn at(self: &Arc<Self>, place: usize, order: Order) -> Option<EntryRef> {
+        let at = match order {
+            Order::Listed => u32::try_from(place).ok().filter(|_| place < self.entries.len())?,
+            Order::Sorted => *self.by_name.get(place)?,
         };
         Some(EntryRef(Inner::Listed(self.clone(), at)))
     }
 
-    /// The place of a name in a sequence.
-    pub fn place(&self, name: &[u8], sequence: Sequence) -> Option<usize> {
+    /// The place of a name in an order.
+    pub fn place(&self, name: &[u8], order: Order) -> Option<usize> {
         let rank = self.rank(name)?;
-        match sequence {
-            Sequence::Listed => Some(self.by_name[rank] as usize),
-            Sequence::Sorted => Some(rank),
+        match order {
+            Order::Listed => Some(self.by_name[rank] as usize),
+            Order::Sorted => Some(rank),
         }
     }
 
@@ -117,12 +117,27 @@ impl Frozen {
         Some(EntryRef(Inner::Listed(self.clone(), at)))
     }
 
-    fn index(&self, name: &[u8]) -> Option<usize> {
-        self.place(name, Sequence::Listed)
+    /// The entries behind that of the name `after`, or all, in the order of `order`; none where there is no such name.
+    pub(super) fn following<'a>(
+        &'a self,
+        after: Option<&[u8]>,
+        order: Order,
+    ) -> impl Iterator<Item = &'a RemoteEntry> + use<'a> {
+        let place = |name| self.place(name, order).map(|at| at + 1);
+        let from = after.map_or(Some(0), place).unwrap_or(self.entries.len());
+        (from..self.entries.len()).map(move |at| match order {
+            Order::Listed => &self.entries[at],
+            Order::Sorted => &self.entries[self.by_name[at] as usize],
+        })
     }
 
+    /// The place of a name among the sorted ones.
     fn rank(&self, name: &[u8]) -> Option<usize> {
         self.by_name.binary_search_by(|&index| (*self.entries[index as usize].name).cmp(name)).ok()
+    }
+
+    fn index(&self, name: &[u8]) -> Option<usize> {
+        Some(self.by_name[self.rank(name)?] as usize)
     }
 }
 
@@ -211,16 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_a_sequence_is_found_again_by_its_name() {
+    fn a_place_in_an_order_is_found_again_by_its_name() {
         let entries = [&b"b"[..], b"c", b"a"].map(entry).to_vec();
         let frozen = Arc::new(Frozen::new(Listing { own: None, entries, complete: true }, 1));
-        for (sequence, names) in [(Sequence::Listed, b"bca"), (Sequence::Sorted, b"abc")] {
+        for (order, names) in [(Order::Listed, b"bca"), (Order::Sorted, b"abc")] {
             for (place, name) in names.iter().enumerate() {
-                assert_eq!(*frozen.at(place, sequence).unwrap().name, [*name]);
-                assert_eq!(frozen.place(&[*name], sequence), Some(place));
+                assert_eq!(*frozen.at(place, order).unwrap().name, [*name]);
+                assert_eq!(frozen.place(&[*name], order), Some(place));
             }
-            assert!(frozen.at(3, sequence).is_none());
-            assert_eq!(frozen.place(b"d", sequence), None);
+            assert!(frozen.at(3, order).is_none());
+            assert_eq!(frozen.place(b"d", order), None);
         }
     }
 

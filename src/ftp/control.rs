@@ -73,6 +73,11 @@ impl ControlConnection {
         self.peer
     }
 
+    /// The length of a command as it is sent, in bytes.
+    pub(crate) fn length(&self, command: &Command) -> usize {
+        command.length(self.double_iac)
+    }
+
     /// Whether 0xFF must be sent twice from now on.
     pub fn set_double_iac(&mut self, double: bool) {
         self.double_iac = double;
@@ -140,7 +145,7 @@ impl ControlConnection {
 
     /// Receives some bytes of replies; 0 at the end of the connection.
     fn receive(&mut self, deadline: Deadline) -> std::io::Result<usize> {
-        let mut chunk = [0; 4096];
+        let mut chunk = [0; 16 * 1024];
         let received = self.stream.read(&mut chunk, deadline)?;
         self.input.extend_from_slice(&chunk[..received]);
         Ok(received)
@@ -197,9 +202,10 @@ impl ControlConnection {
         let bound = deadline.left().min(self.reply_timeout);
         let sent = match bound.is_zero() {
             true => Err(Error::Deadline { doing, after: bound }),
-            false => {
-                self.stream.write_all(&bytes, deadline.at_most(bound)).map_err(|e| Error::io(doing, bound, e))
-            }
+            false => self
+                .stream
+                .write_lines(&bytes, deadline.at_most(bound))
+                .map_err(|e| Error::io(doing, bound, e)),
         };
         self.sent += commands.len() as u64;
         self.announced = false;
@@ -216,10 +222,23 @@ impl ControlConnection {
     /// [`Error::Closed`] for 421 and end of file, [`Error::Deadline`], [`Error::Misbehaved`]: the connection
     /// is broken after each of them. A refusal is an `Ok` here.
     pub fn reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        self.reply_lines(deadline, None)
+    }
+
+    /// As [`ControlConnection::reply`], but the lines between the first and the last of the reply are given to `inner`
+    /// instead of kept, however many they are.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::reply`].
+    pub(crate) fn reply_lines(
+        &mut self,
+        deadline: Deadline,
+        inner: Option<&mut dyn FnMut(&[u8])>,
+    ) -> Result<Reply, Error> {
         if self.broken {
             return Err(Error::Closed(None));
         }
-        let result = self.read_reply(deadline.at_most(self.reply_timeout));
+        let result = self.read_reply(deadline.at_most(self.reply_timeout), inner);
         match result {
             Ok(reply) => {
                 if log::log_enabled!(log::Level::Debug) {
@@ -302,14 +321,22 @@ impl ControlConnection {
         }
     }
 
-    fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+    fn read_reply(
+        &mut self,
+        deadline: Deadline,
+        mut inner: Option<&mut dyn FnMut(&[u8])>,
+    ) -> Result<Reply, Error> {
         let whole = deadline.left();
         let doing = "waiting for a reply";
         if self.expected.is_empty() {
             return Err(Error::Misbehaved("a reply came that answers no command"));
         }
         loop {
-            let pushed = self.parser.push(&self.input);
+            let lines: Option<&mut dyn FnMut(&[u8])> = match &mut inner {
+                Some(inner) => Some(&mut **inner),
+                None => None,
+            };
+            let pushed = self.parser.push_lines(&self.input, lines);
             let (used, reply) = pushed.map_err(|e| Error::Misbehaved(e.as_str()))?;
             self.input.drain(..used);
             if let Some(reply) = reply {

@@ -9,6 +9,7 @@ use crate::ftp::config::SessionConfig;
 use crate::ftp::control::ControlConnection;
 use crate::ftp::error::Error;
 use crate::ftp::features::{Capability, Features};
+use crate::ftp::flow::InFlight;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::tls::{self, TlsContext, TlsMode};
@@ -333,8 +334,21 @@ impl Session {
             self.control.perform(Command::with("TYPE", "I"), deadline)?;
         }
         if self.profile.pipelines() {
-            self.control.send(&commands, deadline)?;
-            return commands.iter().map(|_| self.control.reply(deadline)).collect();
+            let mut flow = InFlight::default();
+            let (mut rest, mut replies) = (&commands[..], Vec::with_capacity(commands.len()));
+            loop {
+                let now;
+                (now, rest) = rest.split_at(flow.allows(rest.iter().map(|c| self.control.length(c))));
+                if !now.is_empty() {
+                    now.iter().for_each(|command| flow.sent(self.control.length(command)));
+                    self.control.send(now, deadline)?;
+                }
+                if flow.is_empty() {
+                    return Ok(replies);
+                }
+                replies.push(self.control.reply(deadline)?);
+                flow.answered();
+            }
         }
         commands.into_iter().map(|command| self.control.exchange(command, deadline)).collect()
     }

@@ -152,6 +152,39 @@ impl Stream {
         Ok(())
     }
 
+    /// Sends whole lines, so that no segment (or record of TLS) ends within one.
+    pub(crate) fn write_lines(&mut self, mut bytes: &[u8], deadline: Deadline) -> io::Result<()> {
+        // Below any usual segment size.
+        const SEGMENT: usize = 1024;
+        while !bytes.is_empty() {
+            let most = bytes.len().min(SEGMENT);
+            let end = |part: &[u8]| memchr::memrchr(b'\n', part).map(|at| at + 1);
+            let first = || memchr::memchr(b'\n', bytes).map(|at| at + 1);
+            let length = end(&bytes[..most]).or_else(first).unwrap_or(bytes.len());
+            let (piece, rest) = bytes.split_at(length);
+            self.write_record(piece, deadline)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Sends bytes that the system adds no others to in one segment.
+    fn write_record(&mut self, mut bytes: &[u8], deadline: Deadline) -> io::Result<()> {
+        if self.tls.is_some() {
+            return self.write_all(bytes, deadline);
+        }
+        while !bytes.is_empty() {
+            self.bound_writes(deadline)?;
+            match crate::ftp::transport::send_record(&self.socket, bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => bytes = &bytes[n..],
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the peer that no more bytes come; it may still send.
     pub(crate) fn end_writing(&mut self, deadline: Deadline) -> io::Result<()> {
         self.say_goodbye(deadline)?;

@@ -139,7 +139,7 @@ impl Client {
     }
 
     pub(crate) fn list(&self, path: &str) -> Result<Listing, Error> {
-        self.remote.list(&self.path(path), self.deadline())
+        self.remote.list(&self.path(path), None, self.deadline())
     }
 
     /// The names in a directory, sorted.

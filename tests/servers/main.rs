@@ -55,5 +55,6 @@ mod stopped;
 mod tools;
 mod uploads;
 mod verbs;
+mod walks;
 mod written;
 mod zones;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::{EntryRef, Frozen, Sequence};
+use crate::cache::{EntryRef, Frozen, Order};
 use crate::ftp::list::EntryKind;
 use crate::remote::{Name, RemotePath};
 
@@ -31,29 +31,29 @@ impl Spot {
 
 /// One way through a tree, depth first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Order {
-    sequence: Sequence,
+pub(super) struct Way {
+    order: Order,
     /// All files of a directory come before its subdirectories (rsync), not each where its name stands.
     files_first: bool,
 }
 
 /// All that are told apart, the likeliest first: tar, cp -r and grep -r read as listed; diff -r, ls -R and globs sort.
-pub(super) const ORDERS: [Order; 4] = [
-    Order { sequence: Sequence::Listed, files_first: false },
-    Order { sequence: Sequence::Sorted, files_first: false },
-    Order { sequence: Sequence::Listed, files_first: true },
-    Order { sequence: Sequence::Sorted, files_first: true },
+pub(super) const WAYS: [Way; 4] = [
+    Way { order: Order::Listed, files_first: false },
+    Way { order: Order::Sorted, files_first: false },
+    Way { order: Order::Listed, files_first: true },
+    Way { order: Order::Sorted, files_first: true },
 ];
 
-impl Order {
+impl Way {
     /// The files that come after `spot`, as far as memory knows the way to them.
     pub(super) fn after<'a>(self, tree: &'a dyn Tree, spot: &Spot) -> Walk<'a> {
         let stage = if self.files_first { Stage::Files } else { Stage::All };
         let place = tree.listing(&spot.dir).and_then(|listing| {
-            let next = listing.place(&spot.name, self.sequence)? + 1;
+            let next = listing.place(&spot.name, self.order)? + 1;
             Some(Place { dir: spot.dir.clone(), listing, next, stage })
         });
-        Walk { tree, order: self, place, steps: STEPS }
+        Walk { tree, way: self, place, steps: STEPS }
     }
 }
 
@@ -76,7 +76,7 @@ struct Place {
 /// The files on a way.
 pub(super) struct Walk<'a> {
     tree: &'a dyn Tree,
-    order: Order,
+    way: Way,
     place: Option<Place>,
     steps: usize,
 }
@@ -88,7 +88,7 @@ impl Iterator for Walk<'_> {
         loop {
             self.steps = self.steps.checked_sub(1)?;
             let place = self.place.as_mut()?;
-            let Some(entry) = place.listing.at(place.next, self.order.sequence) else {
+            let Some(entry) = place.listing.at(place.next, self.way.order) else {
                 self.leave();
                 continue;
             };
@@ -109,7 +109,7 @@ impl Walk<'_> {
     fn enter(&self, name: &[u8]) -> Option<Place> {
         let dir = self.place.as_ref()?.dir.join(&Name::new(name).ok()?);
         let listing = self.tree.listing(&dir)?;
-        let stage = if self.order.files_first { Stage::Files } else { Stage::All };
+        let stage = if self.way.files_first { Stage::Files } else { Stage::All };
         Some(Place { dir, listing, next: 0, stage })
     }
 
@@ -127,8 +127,8 @@ impl Walk<'_> {
         let below = &self.place.as_ref()?.dir;
         let dir = below.parent()?;
         let listing = self.tree.listing(&dir)?;
-        let next = listing.place(below.file_name(), self.order.sequence)? + 1;
-        let stage = if self.order.files_first { Stage::Directories } else { Stage::All };
+        let next = listing.place(below.file_name(), self.way.order)? + 1;
+        let stage = if self.way.files_first { Stage::Directories } else { Stage::All };
         Some(Place { dir, listing, next, stage })
     }
 }
@@ -174,11 +174,11 @@ pub(super) mod tests {
         }
     }
 
-    fn after(tree: &Known, order: Order, dir: &str, name: &str) -> Vec<String> {
+    fn after(tree: &Known, way: Way, dir: &str, name: &str) -> Vec<String> {
         let spot = Spot { dir: path(dir), name: name.as_bytes().into() };
         let shown =
             |(dir, entry): (RemotePath, EntryRef)| dir.join(&Name::new(&entry.name).unwrap()).to_string();
-        order.after(tree, &spot).map(shown).collect()
+        way.after(tree, &spot).map(shown).collect()
     }
 
     #[test]
@@ -188,7 +188,7 @@ pub(super) mod tests {
             .with("/t/b", &["2", "1"], 1)
             .with("/t/c", &["d/"], 1)
             .with("/t/c/d", &["x"], 1);
-        let [listed, sorted, listed_files, sorted_files] = ORDERS;
+        let [listed, sorted, listed_files, sorted_files] = WAYS;
         assert_eq!(after(&tree, listed, "/t", "z"), ["/t/b/2", "/t/b/1", "/t/a", "/t/c/d/x", "/t/y"]);
         assert_eq!(after(&tree, sorted, "/t", "a"), ["/t/b/1", "/t/b/2", "/t/c/d/x", "/t/y", "/t/z"]);
         assert_eq!(after(&tree, listed_files, "/t", "a"), ["/t/y", "/t/b/2", "/t/b/1", "/t/c/d/x"]);
@@ -198,9 +198,9 @@ pub(super) mod tests {
     #[test]
     fn a_way_ends_where_memory_does() {
         let tree = Known::default().with("/t/b", &["1", "2", "u/", "3"], 1);
-        assert_eq!(after(&tree, ORDERS[0], "/t/b", "1"), ["/t/b/2"]);
-        assert_eq!(after(&tree, ORDERS[0], "/t/b", "3"), [""; 0]);
-        assert_eq!(after(&tree, ORDERS[0], "/t/b", "gone"), [""; 0]);
-        assert_eq!(after(&tree, ORDERS[0], "/t", "x"), [""; 0]);
+        assert_eq!(after(&tree, WAYS[0], "/t/b", "1"), ["/t/b/2"]);
+        assert_eq!(after(&tree, WAYS[0], "/t/b", "3"), [""; 0]);
+        assert_eq!(after(&tree, WAYS[0], "/t/b", "gone"), [""; 0]);
+        assert_eq!(after(&tree, WAYS[0], "/t", "x"), [""; 0]);
     }
 }

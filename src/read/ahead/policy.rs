@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::order::{ORDERS, Spot, Tree};
+use super::order::{Spot, Tree, WAYS};
 use crate::cache::EntryRef;
 use crate::ftp::list::EntryKind;
 use crate::remote::RemotePath;
@@ -138,8 +138,8 @@ struct Asked {
 struct Run {
     /// The file that is furthest in the order.
     last: Spot,
-    /// An index of [`ORDERS`].
-    order: usize,
+    /// An index of [`WAYS`].
+    way: usize,
     /// The last ones opened, the youngest at the end.
     seen: VecDeque<Seen>,
     credit: usize,
@@ -164,7 +164,7 @@ impl Run {
     fn new(file: &Opened<'_>) -> Run {
         let mut run = Run {
             last: Spot { dir: file.dir.clone(), name: file.name.into() },
-            order: 0,
+            way: 0,
             seen: VecDeque::new(),
             credit: 0,
             bytes: 0,
@@ -190,18 +190,18 @@ impl Run {
         self.asked.iter().position(|asked| asked.spot.is(file.dir, file.name))
     }
 
-    /// Whether the file is one of the next in some order, which is taken for the run's then.
+    /// Whether the file is one of the next in some way, which is taken for the run's then.
     fn leads_to(&mut self, tree: &dyn Tree, file: &Opened<'_>) -> bool {
         let near = if self.credit < FIRST { FIRST } else { NEAR };
-        let fits = |order: &usize| {
-            let walk = ORDERS[*order].after(tree, &self.last);
+        let fits = |way: &usize| {
+            let walk = WAYS[*way].after(tree, &self.last);
             let files = walk.filter(|(_, entry)| entry.size != Some(0) || *entry.name == *file.name);
             files.take(near).any(|(dir, entry)| *entry.name == *file.name && dir == *file.dir)
         };
-        let all = 0..ORDERS.len();
-        let Some(order) = [self.order].into_iter().chain(all).find(fits) else { return false };
-        if order != self.order {
-            self.order = order;
+        let all = 0..WAYS.len();
+        let Some(way) = [self.way].into_iter().chain(all).find(fits) else { return false };
+        if way != self.way {
+            self.way = way;
             self.cursor = None;
         }
         true
@@ -278,7 +278,7 @@ impl Run {
         let largest = limits.file.min((2 * self.largest).max(FREE));
         let from = self.cursor.take().filter(|_| !self.asked.is_empty()).unwrap_or_else(|| self.last.clone());
         let mut cursor = from.clone();
-        for (dir, entry) in ORDERS[self.order].after(tree, &from) {
+        for (dir, entry) in WAYS[self.way].after(tree, &from) {
             if self.asked.len() >= self.credit {
                 break;
             }

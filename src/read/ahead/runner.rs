@@ -83,8 +83,7 @@ pub(in crate::read) enum Need {
 }
 
 impl Ahead {
-    /// Threads that fetch for a mount of so many connections: one is left for what is listed ahead, and one for whoever
-    /// asks.
+    /// Threads that fetch for a mount of so many connections, of which one is left for whoever asks.
     pub(in crate::read) fn new(
         remote: Arc<Remote>,
         blocks: Arc<BlockCache>,
@@ -92,7 +91,7 @@ impl Ahead {
         connections: usize,
         limits: Limits,
     ) -> Ahead {
-        let most = connections.saturating_sub(2).max(1);
+        let most = connections.saturating_sub(1).max(1);
         let threads = Workers::new("ahead", most, most);
         let (state, ended) = Default::default();
         Ahead(Arc::new(Shared {
@@ -126,7 +125,8 @@ impl Ahead {
         }
         let excess = state.queue.len().saturating_sub(QUEUE);
         state.queue.drain(..excess);
-        while state.working < shared.most.min(state.queue.len()) {
+        // Twice as many as there are files: the connection is made by the time that the window has grown.
+        while state.working < shared.most.min(2 * state.queue.len()) {
             let worker = shared.clone();
             if shared.threads.submit(move || worker.work()).is_err() {
                 break;

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cache::Order;
 use crate::read::ahead::order::tests::{Known, path};
 
 const LIMITS: Limits = Limits { files: 16, bytes: 1 << 20, file: 512 * 1024 };
@@ -34,12 +35,10 @@ impl Reader<'_> {
 
     fn open(&mut self, dir: &str, name: &str, kept: bool) -> usize {
         let dir = path(dir);
-        let entry = self.tree.listing(&dir).and_then(|listing| {
-            listing.at(
-                listing.place(name.as_bytes(), crate::cache::Sequence::Listed)?,
-                crate::cache::Sequence::Listed,
-            )
-        });
+        let entry = self
+            .tree
+            .listing(&dir)
+            .and_then(|listing| listing.at(listing.place(name.as_bytes(), Order::Listed)?, Order::Listed));
         let size = entry.and_then(|entry| entry.size).unwrap_or(0);
         let next = self.policy.opened(self.tree, Opened { dir: &dir, name: name.as_bytes(), size, kept });
         self.take(&next)
