@@ -62,7 +62,7 @@ seed() {
 # fuzz TARGET: leaves its exit code beside its log.
 fuzz() {
   local code=0
-  "$BIN/$1" -max_total_time="$seconds" "${LIMITS[@]}" -dict="$OUT/seeds/$1.dict" -print_final_stats=1 -reload=0 \
+  "$BIN/$1" -max_total_time="$seconds" -seed=1 "${LIMITS[@]}" -dict="$OUT/seeds/$1.dict" -print_final_stats=1 -reload=0 \
     -artifact_prefix="$OUT/findings/$1-" "$OUT/corpus/$1" "$OUT/seeds/$1" >"$OUT/logs/$1" 2>&1 </dev/null || code=$?
   echo "$code" >"$OUT/logs/$1.code"
 }

@@ -8,7 +8,7 @@ use ftpfs::cli::options::{self, Options, Unknown};
 use ftpfs::cli::url::Url;
 use ftpfs::secret::Secret;
 
-use crate::{MARKER, contains, within};
+use crate::{MARKER, chance, contains, within};
 
 /// Room for what is parsed, several times.
 fn memory(len: usize) -> usize {
@@ -85,6 +85,12 @@ pub fn options(data: &[u8]) {
         }
     }
     check_secrets(data);
+    if let Ok(Some(password)) = Options::parse([data], Unknown::Ignore).map(|options| options.password) {
+        let wiped = wiped(data, options::secrets(data));
+        let left = Options::parse([&wiped[..]], Unknown::Ignore).ok().and_then(|options| options.password);
+        let is_gone = left.is_none_or(|left| left.expose().iter().all(|&byte| byte == b'*'));
+        assert!(is_gone, "{} {password:?}", wiped.escape_ascii());
+    }
     // A value of any bytes is taken as it is where backslashes keep its commas.
     let value: Vec<u8> = data.iter().flat_map(|&byte| [b'\\', byte]).collect();
     let list = [b"username=", &value[..], b",password=", &value].concat();
@@ -123,37 +129,38 @@ fn check_options(options: &Options) {
     assert!(options.fsname.as_ref().is_none_or(|name| !name.is_empty() && !name.contains(char::is_control)));
 }
 
-/// A password in its place, with the input around it.
+/// A password in its place, with the input in front of it and as its start: with a backslash before a comma as it
+/// should be, and without one.
 fn check_secrets(data: &[u8]) {
-    let half = data.len() / 2;
-    let (front, back) = data.split_at(data.iter().position(|&byte| byte == b'\n').unwrap_or(half));
-    let secret: &[&[u8]] =
-        &[b"password=", b"pass=", b"account=", b"user=lena:", b"proxy=http://lena:", b"proxy=socks5://x:"];
-    for start in secret {
-        // Commas and backslashes in front may make the password another option's value.
-        let end: &[u8] = if start.starts_with(b"proxy") { b"@h:1" } else { b"" };
-        let list = [front, b",", start, back, MARKER, end].concat();
-        let around = [front, b",", start].concat();
-        if front.ends_with(b"\\") || contains(front, MARKER) || contains(back, MARKER) {
-            continue;
-        }
-        let wiped = wiped(&list, options::secrets(&list));
-        for unknown in [Unknown::Refuse, Unknown::Ignore] {
-            match Options::parse([&list[..]], unknown) {
-                Ok(options) => {
-                    let notes = options.notes.join(" ");
-                    assert!(!contains(notes.as_bytes(), MARKER), "{notes} {}", list.escape_ascii());
-                    let shown = format!("{:?}", Options { user: None, fsname: None, ..options });
-                    assert!(!contains(shown.as_bytes(), MARKER), "{shown} {}", list.escape_ascii());
-                }
-                Err(error) => {
-                    let error = format!("{error} {error:?}");
-                    assert!(!contains(error.as_bytes(), MARKER), "{error} {}", list.escape_ascii());
-                }
-            }
-        }
-        assert!(!contains(&wiped[around.len()..], MARKER), "{}", wiped.escape_ascii());
+    const STARTS: [&str; 6] =
+        ["password=", "pass=", "account=", "user=lena:", "proxy=http://lena:", "proxy=socks5://x:"];
+    let half = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len() / 2);
+    let front = &data[..half];
+    let head = data[half..].split(|&byte| byte == b',').next().unwrap_or_default();
+    // A backslash at the end would take the comma behind it.
+    if contains(data, MARKER) || front.ends_with(b"\\") {
+        return;
     }
+    // One of all combinations: an input differs from the next by little.
+    let choice = chance(data) >> 32;
+    let start = STARTS[choice as usize % STARTS.len()];
+    let comma = ["", ",", ",,", "\\,"][(choice >> 8) as usize % 4];
+    let end = if start.starts_with("proxy") { "@h:1" } else { "" };
+    let around = [front, b",", start.as_bytes()].concat();
+    let list = [&around, head, comma.as_bytes(), MARKER, end.as_bytes()].concat();
+    for unknown in [Unknown::Refuse, Unknown::Ignore] {
+        let shown = match Options::parse([&list[..]], unknown) {
+            Ok(options) => {
+                let notes = options.notes.join(" ");
+                // An option behind the password may hold what it likes.
+                format!("{notes} {:?}", Options { user: None, fsname: None, ..options })
+            }
+            Err(error) => format!("{error} {error:?}"),
+        };
+        assert!(!contains(shown.as_bytes(), MARKER), "{shown} {}", list.escape_ascii());
+    }
+    let wiped = wiped(&list, options::secrets(&list));
+    assert!(!contains(&wiped[around.len()..], MARKER), "{} {}", list.escape_ascii(), wiped.escape_ascii());
 }
 
 /// What is found for a host and a user is what a file with that entry alone says.

@@ -159,7 +159,8 @@ fn print(dialect: Dialect, entry: &RemoteEntry) -> Option<(RemoteEntry, Vec<u8>)
             fits.then(|| forms::netware(&entry, " "))
         }
         Dialect::As400 => {
-            let is_sized = entry.size.is_some() == (entry.kind == File);
+            // A name that begins with a blank came out of a path.
+            let is_sized = entry.size.is_some() == (entry.kind == File) && !entry.name.starts_with(b" ");
             (is_sized && has_clock && is_recent).then(|| forms::as400(&entry))
         }
         Dialect::Vms => {

@@ -68,6 +68,8 @@ pub struct Options {
     pub clear_data: bool,
     /// `ccc`.
     pub clear_control: bool,
+    /// `tls_close_notify=optional`.
+    pub optional_close_notify: bool,
     /// `timezone=`; `None` to find it.
     pub list_zone: Option<ListZone>,
     /// `ipv4`.

@@ -39,6 +39,11 @@ impl Command {
         self.verb.len() + argument.len() + doubled + 3
     }
 
+    /// The argument that nobody may see, where it is one.
+    pub(crate) fn hidden(&self) -> Option<&[u8]> {
+        self.argument.as_deref().filter(|_| self.secret)
+    }
+
     /// Appends the line. With `double_iac` a byte 0xFF is sent twice, as telnet wants it (RFC 959 s.4.1.3
     /// note, RFC 854); proftpd 1.3.8 needs that, vsftpd, pure-ftpd and pyftpdlib take it literally.
     ///

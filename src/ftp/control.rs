@@ -11,8 +11,9 @@ use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::quirks;
-use crate::ftp::reply::{Reply, ReplyParser};
+use crate::ftp::reply::{Lines, Reply, ReplyParser};
 use crate::ftp::stream::Stream;
+use crate::secret::Secret;
 
 /// A control connection. Once a reply is late, missing or malformed it is broken for good: a later reply
 /// could otherwise be taken as the answer to another command.
@@ -37,6 +38,8 @@ pub struct ControlConnection {
     holds_offset: bool,
     /// Commands handed to the network so far.
     sent: u64,
+    /// What the last command had that nobody may see; its reply may repeat it.
+    hidden: Secret,
 }
 
 impl ControlConnection {
@@ -60,6 +63,7 @@ impl ControlConnection {
             announced: false,
             holds_offset: false,
             sent: 0,
+            hidden: Secret::default(),
         })
     }
 
@@ -208,6 +212,7 @@ impl ControlConnection {
                 .map_err(|e| Error::io(doing, bound, e)),
         };
         self.sent += commands.len() as u64;
+        self.hidden = commands.iter().find_map(Command::hidden).map(Secret::new).unwrap_or_default();
         self.announced = false;
         for command in commands {
             log::debug!("#{} > {command}", self.number);
@@ -233,14 +238,15 @@ impl ControlConnection {
     pub(crate) fn reply_lines(
         &mut self,
         deadline: Deadline,
-        inner: Option<&mut dyn FnMut(&[u8])>,
+        inner: Option<&mut Lines<'_>>,
     ) -> Result<Reply, Error> {
         if self.broken {
             return Err(Error::Closed(None));
         }
         let result = self.read_reply(deadline.at_most(self.reply_timeout), inner);
         match result {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                reply.hide(self.hidden.expose());
                 if log::log_enabled!(log::Level::Debug) {
                     let more = if reply.lines().count() > 1 { " (last of several lines)" } else { "" };
                     log::debug!("#{} < {reply}{more}", self.number);
@@ -321,18 +327,14 @@ impl ControlConnection {
         }
     }
 
-    fn read_reply(
-        &mut self,
-        deadline: Deadline,
-        mut inner: Option<&mut dyn FnMut(&[u8])>,
-    ) -> Result<Reply, Error> {
+    fn read_reply(&mut self, deadline: Deadline, mut inner: Option<&mut Lines<'_>>) -> Result<Reply, Error> {
         let whole = deadline.left();
         let doing = "waiting for a reply";
         if self.expected.is_empty() {
             return Err(Error::Misbehaved("a reply came that answers no command"));
         }
         loop {
-            let lines: Option<&mut dyn FnMut(&[u8])> = match &mut inner {
+            let lines: Option<&mut Lines<'_>> = match &mut inner {
                 Some(inner) => Some(&mut **inner),
                 None => None,
             };

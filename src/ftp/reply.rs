@@ -52,6 +52,22 @@ impl Reply {
         self.lines.iter().map(|line| &line[..])
     }
 
+    /// Replaces `secret` in the texts: some servers repeat a command that they refuse, a password too. One that is
+    /// shorter than four bytes is left, since parts of other words would go with it.
+    pub(crate) fn hide(&mut self, secret: &[u8]) {
+        const SHORTEST: usize = 4;
+        if secret.len() < SHORTEST {
+            return;
+        }
+        for line in &mut self.lines {
+            let mut from = 0;
+            while let Some(at) = memchr::memmem::find(&line[from..], secret).map(|at| from + at) {
+                *line = [&line[..at], b"***", &line[at + secret.len()..]].concat().into();
+                from = at + b"***".len();
+            }
+        }
+    }
+
     /// Whether any line contains `words`, whatever the case (ASCII).
     pub fn says(&self, words: &str) -> bool {
         self.lines
@@ -90,6 +106,9 @@ impl ReplyError {
     }
 }
 
+/// Takes the inner lines of a reply, without their line ends.
+pub type Lines<'a> = dyn FnMut(&[u8]) + 'a;
+
 /// Turns the bytes of the control connection into replies.
 ///
 /// Lines may end with a bare LF. A multi-line reply ends with its own code and a blank, whatever digits other
@@ -119,7 +138,7 @@ impl ReplyParser {
     pub fn push_lines(
         &mut self,
         bytes: &[u8],
-        mut inner: Option<&mut dyn FnMut(&[u8])>,
+        mut inner: Option<&mut Lines<'_>>,
     ) -> Result<(usize, Option<Reply>), ReplyError> {
         let mut used = 0;
         while used < bytes.len() {
@@ -136,7 +155,7 @@ impl ReplyParser {
             if ended {
                 let line = clean(std::mem::take(&mut self.line));
                 // Not `as_deref_mut`, which would not let go of the borrow.
-                let inner: Option<&mut dyn FnMut(&[u8])> = match &mut inner {
+                let inner: Option<&mut Lines<'_>> = match &mut inner {
                     Some(inner) => Some(&mut **inner),
                     None => None,
                 };
@@ -156,7 +175,7 @@ impl ReplyParser {
     fn take_line(
         &mut self,
         line: Vec<u8>,
-        inner: Option<&mut dyn FnMut(&[u8])>,
+        inner: Option<&mut Lines<'_>>,
     ) -> Result<Option<Reply>, ReplyError> {
         let start = code_of(&line);
         if let (Some((code, _)), Some(inner)) = (&self.begun, inner)
@@ -258,6 +277,21 @@ mod tests {
             replies.extend(reply);
         }
         Ok(replies)
+    }
+
+    #[test]
+    fn a_secret_that_a_server_repeats_is_hidden() {
+        for (secret, shown) in [
+            ("hunter2", "500-PASS ***: not understood\n500 *** ***"),
+            ("hun", "500-PASS hunter2: not understood\n500 hunter2 hunter2"),
+            ("", "500-PASS hunter2: not understood\n500 hunter2 hunter2"),
+        ] {
+            let mut reply =
+                all(b"500-PASS hunter2: not understood\r\n500 hunter2 hunter2\r\n").unwrap().remove(0);
+            reply.hide(secret.as_bytes());
+            let lines: Vec<_> = reply.lines().map(String::from_utf8_lossy).collect();
+            assert_eq!((reply.code(), lines.join("\n")), (500, shown.to_owned()));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use log::Level;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::deadline::Deadline;
@@ -373,7 +374,9 @@ impl Shared {
         let is_there = self.heard.load(Ordering::Relaxed) > since;
         match error {
             error if state.open > 0 && (is_there || matches!(error, LoginError::Full(_))) => {
-                log::info!("{error}; going on with {} connections", state.open);
+                // Somebody may stand in between, now and then.
+                let level = if matches!(error, LoginError::Insecure(_)) { Level::Error } else { Level::Info };
+                log::log!(level, "{error}; going on with {} connections", state.open);
                 let others = state.open;
                 state.limit.refused(others, now);
             }

@@ -83,9 +83,7 @@ impl Server {
         let address = free_address(options.ipv6);
         let log = run.path().join("log");
         let script = config::prepare(kind, root, address, options, log.to_str().unwrap(), run.path());
-        // pyftpdlib needs another library for it, and has no demands of its own.
-        let tls = if kind == Kind::Pyftpdlib { Tls::Off } else { options.tls };
-        let mut server = Server { kind, address, script, tls, run, child: None };
+        let mut server = Server { kind, address, script, tls: options.tls, run, child: None };
         server.restart();
         server
     }
@@ -103,7 +101,14 @@ impl Server {
         };
         let settings = TlsSettings { authorities: Some(super::pki::authority()), ..TlsSettings::default() };
         let client = TlsClient::new(&settings).unwrap();
-        Some(TlsConfig { mode, clear_data: false, clear_control: false, client })
+        Some(TlsConfig {
+            mode,
+            clear_data: false,
+            clear_control: false,
+            optional_close_notify: false,
+            client,
+            known: None,
+        })
     }
 
     /// The URL of `path` (which begins with `/`), with the user's password in it.

@@ -258,6 +258,17 @@ pub(super) const TABLE: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        name: "tls_close_notify",
+        takes: Value("required|optional"),
+        default: Some("required"),
+        help: "whether a listing must end with TLS's word for it; optional for servers that never send one: last resort",
+        set: |o, v| {
+            choice(v, &[("required", false), ("optional", true)])
+                .map(|optional| o.optional_close_notify = optional)
+        },
+        ..PLAIN
+    },
+    Spec {
         name: "no_verify_hostname",
         help: "take a valid certificate of any other host; last resort, tls_pin= is better",
         set: |o, _| {

@@ -205,6 +205,9 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
             }
         }
     }
+    let news = stream.has_news();
     drop(state);
-    reader.changed.notify_all();
+    if news {
+        reader.changed.notify_all();
+    }
 }
