@@ -37,7 +37,7 @@ pub(super) struct Way {
     files_first: bool,
 }
 
-/// All that are told apart, the likeliest first: tar, cp -r and grep -r read as listed; diff -r, ls -R and globs sort.
+/// All that are told apart, the likeliest first: tar, cp -r and grep -r read as listed; diff -r and globs sort.
 pub(super) const WAYS: [Way; 4] = [
     Way { order: Order::Listed, files_first: false },
     Way { order: Order::Sorted, files_first: false },
