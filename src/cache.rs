@@ -14,6 +14,6 @@ mod transit;
 mod version;
 
 pub use block::BlockCache;
-pub use directory::{Answer, DirectoryCache, ListingSource};
-pub use listing::{EntryRef, Frozen};
+pub use directory::{Answer, DirectoryCache, Inquiry, ListingSource};
+pub use listing::{EntryRef, Frozen, Order};
 pub use version::{FileId, FileVersion, Versions};

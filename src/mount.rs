@@ -20,7 +20,8 @@ use crate::fuse::{Adapter, notify};
 use crate::mount::mounted::Mounted;
 use crate::mount::plan::{Access, MountPlan};
 use crate::mount::signals::Signal;
-use crate::read::{FileSource, Readers};
+use crate::read::ahead::Limits;
+use crate::read::{self, FileSource, Readers};
 use crate::remote::{self, Kind, Remote};
 use crate::sys;
 use crate::vfs::{self, Changes, FileSystem};
@@ -127,13 +128,16 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     let cache_size = usize::try_from(plan.caches.bytes).unwrap_or(usize::MAX);
     let blocks = Arc::new(BlockCache::new(cache_size));
     let directories = Arc::new(DirectoryCache::new(remote.clone(), plan.caches.listing, LISTINGS));
-    let readers = Readers::new(remote.clone(), blocks.clone(), cache_size, plan.operation_timeout);
+    let reading =
+        read::Config { cache_size, connections: plan.connections, patience: plan.operation_timeout };
+    let readers = Readers::new(remote.clone(), blocks.clone(), directories.clone(), reading);
     let config = vfs::Config {
         ownership: plan.ownership,
         links: plan.links,
         charset: plan.charset,
         attr_timeout: plan.caches.attributes,
         operation_timeout: plan.operation_timeout,
+        ahead: Limits::of(plan.connections, cache_size),
     };
     let files: Arc<dyn FileSource> = Arc::new(readers);
     let changes = if plan.read_only { None } else { Some(changes(plan, remote, files.clone())?) };

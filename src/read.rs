@@ -4,8 +4,10 @@
 //! running streams; what is nowhere is fetched by a stream: one RETR from the first missing byte on, run by
 //! a thread of its own, which publishes what arrives and stays a window ahead of the reader. A short step
 //! forward is read through, a jump starts another stream. A stream that has nothing to do is parked and gives
-//! its connection up when somebody else needs it; it goes on later from its offset.
+//! its connection up when somebody else needs it; it goes on later from its offset. Whole files that will be read
+//! soon are fetched [`ahead`] of all that.
 
+pub mod ahead;
 mod reader;
 mod source;
 mod stream;
@@ -16,8 +18,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::cache::{BlockCache, FileVersion};
+use crate::cache::{BlockCache, DirectoryCache, FileVersion};
 use crate::deadline::Deadline;
+use crate::read::ahead::{Ahead, Limits};
 use crate::read::window::Pace;
 use crate::remote::{self, Remote, RemotePath};
 use crate::workers::Workers;
@@ -62,6 +65,18 @@ struct Sources {
     patience: Duration,
     /// What transfers have cost so far.
     pace: Mutex<Pace>,
+    ahead: Ahead,
+}
+
+/// What bounds the readers of a mount.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Bytes that the block cache holds.
+    pub cache_size: usize,
+    /// The most connections that there may be.
+    pub connections: usize,
+    /// The bound of a stream's wait for a connection.
+    pub patience: Duration,
 }
 
 /// The readers of a mount.
@@ -69,21 +84,22 @@ struct Sources {
 pub struct Readers(Arc<Sources>);
 
 impl Readers {
-    /// Readers that keep what they fetch in `blocks`, which holds `cache_size` bytes. `patience` bounds the
-    /// wait of a stream for a connection.
+    /// Readers that keep what they fetch in `blocks`; what they learn of files meanwhile goes to `directories`.
     pub fn new(
         remote: Arc<Remote>,
         blocks: Arc<BlockCache>,
-        cache_size: usize,
-        patience: Duration,
+        directories: Arc<DirectoryCache>,
+        config: Config,
     ) -> Readers {
-        let eighth = u64::try_from(cache_size / 8).unwrap_or(u64::MAX);
+        let eighth = u64::try_from(config.cache_size / 8).unwrap_or(u64::MAX);
+        let limits = Limits::of(config.connections, config.cache_size);
         Readers(Arc::new(Sources {
+            ahead: Ahead::new(remote.clone(), blocks.clone(), directories, config.connections, limits),
             remote,
             blocks,
             workers: Workers::new("fetch", STREAMS, STREAMS_WAITING),
             window: eighth.min(LARGEST_WINDOW),
-            patience,
+            patience: config.patience,
             pace: Mutex::default(),
         }))
     }

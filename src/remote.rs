@@ -208,17 +208,10 @@ impl Remote {
     pub fn stat(&self, path: &RemotePath, deadline: Deadline) -> Result<RemoteEntry, Error> {
         let ask = |session: &mut Session, deadline| session.facts(path.as_bytes(), deadline);
         match self.attempt("stat", path, Lane::Metadata, deadline, ask)? {
-            Ok(Facts::Whole(entry)) => Ok(RemoteEntry { name: path.file_name().into(), ..entry }),
-            Ok(Facts::File { size, modified }) => Ok(RemoteEntry {
-                name: path.file_name().into(),
-                kind: EntryKind::File,
-                size: Some(size),
-                modified,
-                mode: None,
-                link_target: None,
-                unique: None,
-            }),
-            Ok(Facts::Doubtful) => self.find(path, deadline)?.ok_or_else(|| self.absent("stat", path)),
+            Ok(facts) => match facts.entry(path.file_name()) {
+                Some(entry) => Ok(entry),
+                None => self.find(path, deadline)?.ok_or_else(|| self.absent("stat", path)),
+            },
             Err(refusal) => match classify::kind(&refusal) {
                 Some(kind @ (Kind::NotFound | Kind::Denied)) => Err(self.error(kind, "stat", path, &refusal)),
                 _ => self.stat_refused(path, deadline),

@@ -12,6 +12,7 @@ mod directory;
 mod draft;
 mod error;
 mod file;
+mod foresight;
 mod handle;
 mod inode;
 mod invalidation;
@@ -30,6 +31,7 @@ use parking_lot::Mutex;
 use crate::cache::{Answer, BlockCache, DirectoryCache, EntryRef, Versions};
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::read::Patience;
+use crate::read::ahead::{Limits, Policy};
 use crate::remote::{Name, RemotePath};
 
 pub use attr::{Attr, Facts, Ownership};
@@ -64,6 +66,8 @@ pub struct Config {
     pub attr_timeout: Duration,
     /// The bound of what is done when nobody waits for it.
     pub operation_timeout: Duration,
+    /// What may be fetched ahead of its readers.
+    pub ahead: Limits,
 }
 
 /// One mounted tree.
@@ -73,6 +77,7 @@ pub struct FileSystem {
     blocks: Arc<BlockCache>,
     versions: Versions,
     files: Arc<dyn FileSource>,
+    foresight: Mutex<Policy>,
     table: Mutex<Table>,
     handles: Handles,
     /// `None` where nothing may be changed.
@@ -133,6 +138,7 @@ impl FileSystem {
             blocks,
             versions,
             files,
+            foresight: Mutex::new(Policy::new(config.ahead)),
             table,
             handles,
             changes,

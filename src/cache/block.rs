@@ -1,4 +1,7 @@
 //! Blocks of file data in memory, least recently used out first, counted in bytes.
+//!
+//! What was fetched ahead of any reader takes its turn among the others and never more than a share of the cache
+//! until it is read, so it drives out no more than that, and nothing that was read after it came.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -14,6 +17,9 @@ pub const BLOCK: usize = 128 * 1024;
 
 /// The limit when the user sets none (`cache_size=`), in bytes.
 pub const DEFAULT_LIMIT: usize = 64 * 1024 * 1024;
+
+/// What was fetched ahead and is not read yet takes up to this part of the cache.
+const AHEAD_SHARE: usize = 4;
 
 /// What a block costs beside its bytes: key twice, list links, two map slots, reference counts, allocator.
 const OVERHEAD: usize = 256;
@@ -35,6 +41,8 @@ struct Blocks {
     /// The blocks of each file, to find them at a purge.
     files: HashMap<FileId, HashSet<u64>>,
     used: usize,
+    /// The part of `used` that was fetched ahead and is not read yet.
+    ahead: usize,
 }
 
 /// What is known of one block: `bytes`, which begin `start` bytes into the block.
@@ -42,19 +50,21 @@ struct Blocks {
 struct Held {
     start: usize,
     bytes: Arc<[u8]>,
+    /// Fetched ahead, and nobody has read of it.
+    unread: bool,
 }
 
 impl BlockCache {
     /// A cache of at most `limit` bytes. One below a block's size holds little or nothing, which is legal.
     pub fn new(limit: usize) -> BlockCache {
-        let blocks = Blocks { lru: LruCache::unbounded(), files: HashMap::new(), used: 0 };
+        let blocks = Blocks { lru: LruCache::unbounded(), files: HashMap::new(), used: 0, ahead: 0 };
         BlockCache { limit, blocks: Mutex::new(blocks) }
     }
 
     /// The bytes of `file` from `offset` on, as far as its block holds them: `bytes[range]`, never empty.
     pub fn get(&self, file: FileId, offset: u64) -> Option<(Arc<[u8]>, Range<usize>)> {
         let (block, within) = locate(offset);
-        let held = self.blocks.lock().lru.get(&(file, block)).cloned()?;
+        let held = self.blocks.lock().read(&(file, block))?;
         let from = within.checked_sub(held.start).filter(|&from| from < held.bytes.len())?;
         let range = from..held.bytes.len();
         Some((held.bytes, range))
@@ -66,7 +76,7 @@ impl BlockCache {
     pub fn insert(&self, file: FileId, offset: u64, bytes: Arc<[u8]>) {
         let (block, start) = locate(offset);
         let bytes = if start + bytes.len() > BLOCK { bytes[..BLOCK - start].into() } else { bytes };
-        let mut new = Held { start, bytes };
+        let mut new = Held { start, bytes, unread: false };
         for _ in 0..JOINS {
             let key = (file, block);
             let mut blocks = self.blocks.lock();
@@ -99,10 +109,38 @@ impl BlockCache {
         }
     }
 
+    /// Keeps the whole of `file`, which was fetched before anybody asked for it. False, and nothing is kept, where
+    /// that would take more than its share.
+    pub fn insert_ahead(&self, file: FileId, bytes: &[u8]) -> bool {
+        let pieces: Vec<Arc<[u8]>> = bytes.chunks(BLOCK).map(Arc::from).collect();
+        let cost = bytes.len() + pieces.len() * OVERHEAD;
+        let mut freed = Vec::new();
+        let mut blocks = self.blocks.lock();
+        let fits = blocks.ahead + cost <= self.limit / AHEAD_SHARE;
+        for (block, bytes) in (0..).zip(pieces).take_while(|_| fits) {
+            let key = (file, block);
+            let unread = blocks.lru.peek(&key).is_none_or(|held| held.unread);
+            freed.extend(blocks.put(key, Held { start: 0, bytes, unread }, self.limit));
+        }
+        drop(blocks);
+        drop(freed);
+        fits
+    }
+
+    /// Whether all `size` bytes of `file` are held. Does not count as reading it.
+    pub fn holds(&self, file: FileId, size: u64) -> bool {
+        let blocks = self.blocks.lock();
+        (0..size.div_ceil(BLOCK as u64)).all(|block| {
+            let len = (size - block * BLOCK as u64).min(BLOCK as u64);
+            let held = blocks.lru.peek(&(file, block));
+            held.is_some_and(|held| held.start == 0 && held.bytes.len() as u64 >= len)
+        })
+    }
+
     /// Drops everything.
     pub fn clear(&self) {
         let mut blocks = self.blocks.lock();
-        blocks.used = 0;
+        (blocks.used, blocks.ahead) = (0, 0);
         let freed =
             (std::mem::replace(&mut blocks.lru, LruCache::unbounded()), std::mem::take(&mut blocks.files));
         drop(blocks);
@@ -120,7 +158,7 @@ impl BlockCache {
         let indices = blocks.files.remove(&file).unwrap_or_default();
         let freed: Vec<Held> =
             indices.into_iter().filter_map(|block| blocks.lru.pop(&(file, block))).collect();
-        blocks.used -= freed.iter().map(Held::cost).sum::<usize>();
+        freed.iter().for_each(|held| blocks.discount(held));
         drop(blocks);
         drop(freed);
     }
@@ -132,6 +170,22 @@ impl BlockCache {
 }
 
 impl Blocks {
+    /// A block that is being read.
+    fn read(&mut self, key: &(FileId, u64)) -> Option<Held> {
+        let held = self.lru.get_mut(key)?;
+        if std::mem::take(&mut held.unread) {
+            self.ahead -= held.cost();
+        }
+        Some(held.clone())
+    }
+
+    fn discount(&mut self, held: &Held) {
+        self.used -= held.cost();
+        if held.unread {
+            self.ahead -= held.cost();
+        }
+    }
+
     /// Stores one block and returns what had to go for it, to be freed without the lock.
     fn put(&mut self, key: (FileId, u64), held: Held, limit: usize) -> Vec<Held> {
         let mut freed = Vec::new();
@@ -144,6 +198,9 @@ impl Blocks {
             freed.extend(self.remove(oldest));
         }
         self.used += held.cost();
+        if held.unread {
+            self.ahead += held.cost();
+        }
         self.files.entry(key.0).or_default().insert(key.1);
         self.lru.put(key, held);
         freed
@@ -151,7 +208,7 @@ impl Blocks {
 
     fn remove(&mut self, key: (FileId, u64)) -> Option<Held> {
         let held = self.lru.pop(&key)?;
-        self.used -= held.cost();
+        self.discount(&held);
         if let Some(indices) = self.files.get_mut(&key.0) {
             indices.remove(&key.1);
             if indices.is_empty() {
@@ -188,7 +245,7 @@ impl Held {
         let (first, second) = if self.start <= other.start { (self, other) } else { (other, self) };
         let known = first.end() - second.start;
         let rest = second.bytes.get(known..).unwrap_or(&[]);
-        Held { start: first.start, bytes: [&first.bytes[..], rest].concat().into() }
+        Held { start: first.start, bytes: [&first.bytes[..], rest].concat().into(), unread: false }
     }
 }
 
@@ -265,8 +322,48 @@ mod tests {
         assert_eq!(cache.used(), 0);
     }
 
+    #[test]
+    fn what_was_fetched_ahead_takes_its_share_and_gives_way_to_what_was_read_since() {
+        let cache = BlockCache::new(8 * (BLOCK + OVERHEAD));
+        let ahead = |file: u64| cache.insert_ahead(FileId(file), &content(FileId(file), 0..B));
+        for block in 0..6 {
+            insert(&cache, F, block * B..(block + 1) * B);
+        }
+        assert!(ahead(1) && ahead(2));
+        assert!(!ahead(3), "more than a quarter");
+        assert!(cache.holds(FileId(1), B) && !cache.holds(FileId(3), 1));
+        // Looking does not count as reading; what is read makes room for more.
+        assert!(!ahead(3));
+        assert_eq!(held(&cache, FileId(2), 0), Some(BLOCK));
+        assert!(ahead(3));
+        assert_eq!(held(&cache, F, 0), None, "the oldest went for it");
+        for block in 1..6 {
+            assert!(held(&cache, F, block * B).is_some());
+        }
+        // All of these were read after file 1 came, and it goes first.
+        insert(&cache, F, 9 * B..10 * B);
+        assert!(!cache.holds(FileId(1), B) && cache.holds(FileId(2), B));
+        cache.purge(FileId(3));
+        cache.clear();
+        assert!(ahead(4));
+        assert_eq!(cache.used(), BLOCK + OVERHEAD);
+    }
+
+    #[test]
+    fn a_file_is_held_when_all_of_its_blocks_are() {
+        let cache = BlockCache::new(DEFAULT_LIMIT);
+        insert(&cache, F, 0..B);
+        insert(&cache, F, B..B + 10);
+        assert!(cache.holds(F, 0) && cache.holds(F, B) && cache.holds(F, B + 10) && !cache.holds(F, B + 11));
+        insert(&cache, F, 2 * B + 1..3 * B);
+        assert!(!cache.holds(F, 3 * B));
+        assert!(cache.insert_ahead(F, &content(F, 0..3 * B)));
+        assert!(cache.holds(F, 3 * B) && held(&cache, F, B + 5) == Some(BLOCK - 5));
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
+        Ahead(u64, usize),
         Insert(u64, u64, usize),
         Get(u64, u64),
         Purge(u64),
@@ -275,9 +372,10 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         let offset = (0..6u64, 0..BLOCK).prop_map(|(block, within)| block * B + within as u64);
         prop_oneof![
+            2 => (3..6u64, 0..BLOCK * 2).prop_map(|(f, n)| Step::Ahead(f, n)),
             4 => (0..3u64, offset.clone(), 0..BLOCK * 2).prop_map(|(f, o, n)| Step::Insert(f, o, n)),
-            4 => (0..3u64, offset).prop_map(|(f, o)| Step::Get(f, o)),
-            1 => (0..3u64).prop_map(Step::Purge),
+            4 => (0..6u64, offset).prop_map(|(f, o)| Step::Get(f, o)),
+            1 => (0..6u64).prop_map(Step::Purge),
         ]
     }
 
@@ -295,6 +393,15 @@ mod tests {
             let mut inserted: HashMap<(u64, u64), Vec<Range<u64>>> = HashMap::new();
             for step in steps {
                 match step {
+                    Step::Ahead(file, len) => {
+                        let bytes = content(FileId(file), 0..len as u64);
+                        if cache.insert_ahead(FileId(file), &bytes) {
+                            for block in 0..(len as u64).div_ceil(B) {
+                                let range = block * B..(len as u64).min((block + 1) * B);
+                                inserted.entry((file, block)).or_default().push(range);
+                            }
+                        }
+                    }
                     Step::Insert(file, offset, len) => {
                         let end = (offset + len as u64).min((offset / B + 1) * B);
                         cache.insert(FileId(file), offset, content(FileId(file), offset..offset + len as u64));
@@ -318,6 +425,7 @@ mod tests {
                     }
                 }
                 prop_assert!(cache.used() <= limit);
+                prop_assert!(cache.blocks.lock().ahead <= limit / AHEAD_SHARE);
             }
         }
     }

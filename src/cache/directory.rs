@@ -6,6 +6,7 @@
 //! by that before anybody gets it. No lock is held while the server is asked.
 
 mod ahead;
+mod inquiry;
 mod own;
 mod walk;
 
@@ -22,6 +23,8 @@ use super::store::{Sent, Store};
 use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
 use crate::remote::{Error, Kind, Listing, Name, Remote, RemotePath};
+
+pub use inquiry::Inquiry;
 
 /// How many bytes of metadata are kept when nothing else is said.
 pub const DEFAULT_LIMIT: usize = 64 * 1024 * 1024;

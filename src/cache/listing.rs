@@ -10,7 +10,7 @@ use crate::remote::{Listing, Name};
 
 /// The order in which a program goes through a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Order {
+pub enum Order {
     /// As it is listed: readdir(3).
     Listed,
     /// By the bytes of the names: a shell's `*`, `ls`, `git`.
@@ -32,7 +32,7 @@ pub struct Frozen {
 impl Frozen {
     /// Freezes a listing. Entries whose name could not be a file's name are left out. `serial` tells this
     /// listing from every other.
-    pub(super) fn new(listing: Listing, serial: u64) -> Frozen {
+    pub(crate) fn new(listing: Listing, serial: u64) -> Frozen {
         let Listing { own, mut entries, complete } = listing;
         entries.retain(|entry| Name::new(&entry.name).is_ok());
         Frozen::build(own, entries, complete, serial)
@@ -88,6 +88,24 @@ impl Frozen {
         self.serial
     }
 
+    /// The entry at a place in an order.
+    pub fn at(self: &Arc<Self>, place: usize, order: Order) -> Option<EntryRef> {
+        let at = match order {
+            Order::Listed => u32::try_from(place).ok().filter(|_| place < self.entries.len())?,
+            Order::Sorted => *self.by_name.get(place)?,
+        };
+        Some(EntryRef(Inner::Listed(self.clone(), at)))
+    }
+
+    /// The place of a name in an order.
+    pub fn place(&self, name: &[u8], order: Order) -> Option<usize> {
+        let rank = self.rank(name)?;
+        match order {
+            Order::Listed => Some(self.by_name[rank] as usize),
+            Order::Sorted => Some(rank),
+        }
+    }
+
     /// Bytes of memory.
     pub(super) fn cost(&self) -> usize {
         self.cost
@@ -105,11 +123,8 @@ impl Frozen {
         after: Option<&[u8]>,
         order: Order,
     ) -> impl Iterator<Item = &'a RemoteEntry> + use<'a> {
-        let place = |name: &[u8]| match order {
-            Order::Listed => self.index(name),
-            Order::Sorted => self.rank(name),
-        };
-        let from = after.map_or(Some(0), |name| place(name).map(|at| at + 1)).unwrap_or(self.entries.len());
+        let place = |name| self.place(name, order).map(|at| at + 1);
+        let from = after.map_or(Some(0), place).unwrap_or(self.entries.len());
         (from..self.entries.len()).map(move |at| match order {
             Order::Listed => &self.entries[at],
             Order::Sorted => &self.entries[self.by_name[at] as usize],
@@ -208,6 +223,20 @@ mod tests {
         let entries = [&b"ok"[..], b"..", b".", b"", b"a/b", b"x\r\nDELE y"].map(entry).to_vec();
         let frozen = Frozen::new(Listing { own: None, entries, complete: true }, 1);
         assert_eq!(frozen.entries().iter().map(|e| &*e.name).collect::<Vec<_>>(), [b"ok"]);
+    }
+
+    #[test]
+    fn a_place_in_an_order_is_found_again_by_its_name() {
+        let entries = [&b"b"[..], b"c", b"a"].map(entry).to_vec();
+        let frozen = Arc::new(Frozen::new(Listing { own: None, entries, complete: true }, 1));
+        for (order, names) in [(Order::Listed, b"bca"), (Order::Sorted, b"abc")] {
+            for (place, name) in names.iter().enumerate() {
+                assert_eq!(*frozen.at(place, order).unwrap().name, [*name]);
+                assert_eq!(frozen.place(&[*name], order), Some(place));
+            }
+            assert!(frozen.at(3, order).is_none());
+            assert_eq!(frozen.place(b"d", order), None);
+        }
     }
 
     proptest! {

@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn a_plain_url_gives_the_documented_defaults() {
         let plan = plan("ftp://h/pub", "");
-        assert_eq!((plan.session.host.as_str(), plan.session.port, plan.connections), ("h", 21, 8));
+        assert_eq!((plan.session.host.as_str(), plan.session.port, plan.connections), ("h", 21, 16));
         assert_eq!(plan.session.login.user, b"anonymous");
         assert_eq!((plan.access, plan.default_permissions, plan.read_only), (Access::Owner, false, false));
         assert_eq!(plan.fsname, "ftp://h/pub");

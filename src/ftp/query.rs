@@ -27,6 +27,25 @@ pub enum Facts {
     Doubtful,
 }
 
+impl Facts {
+    /// The entry `name` as far as it was told; `None` where it is doubtful.
+    pub fn entry(self, name: &[u8]) -> Option<RemoteEntry> {
+        match self {
+            Facts::Whole(entry) => Some(RemoteEntry { name: name.into(), ..entry }),
+            Facts::File { size, modified } => Some(RemoteEntry {
+                name: name.into(),
+                kind: EntryKind::File,
+                size: Some(size),
+                modified,
+                mode: None,
+                link_target: None,
+                unique: None,
+            }),
+            Facts::Doubtful => None,
+        }
+    }
+}
+
 impl Session {
     /// Asks for one path in one round trip.
     ///
@@ -37,6 +56,27 @@ impl Session {
         let questions = self.questions(path);
         let replies = self.exchange_all(questions.clone(), deadline)?;
         self.take_facts(&questions, &replies)
+    }
+
+    /// Asks for several paths, in one round trip where the server takes commands together. `None` for each that it
+    /// tells nothing of.
+    ///
+    /// # Errors
+    /// A failed connection.
+    pub fn facts_of(&mut self, paths: &[Vec<u8>], deadline: Deadline) -> Result<Vec<Option<Facts>>, Error> {
+        let questions: Vec<_> = paths.iter().map(|path| self.questions(path)).collect();
+        let mut replies = self.exchange_all(questions.concat(), deadline)?;
+        let mut facts = Vec::with_capacity(paths.len());
+        for questions in questions {
+            let rest = replies.split_off(questions.len().min(replies.len()));
+            match self.take_facts(&questions, &replies) {
+                Ok(told) => facts.push(Some(told)),
+                Err(Error::Refused { .. }) => facts.push(None),
+                Err(error) => return Err(error),
+            }
+            replies = rest;
+        }
+        Ok(facts)
     }
 
     /// Makes facts of the replies to [`Session::questions`]; what cannot be one breaks the connection.

@@ -7,6 +7,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::cache::FileVersion;
 use crate::deadline::Deadline;
+use crate::read::ahead::Need;
 use crate::read::stream::{self, Stream};
 use crate::read::{Patience, ReadError, Sources};
 use crate::remote::{Error, Kind, RemotePath};
@@ -113,6 +114,7 @@ impl Reader {
             return Ok(Vec::new());
         }
         let mut out = Vec::with_capacity(usize::try_from(end - offset).unwrap_or(len));
+        let mut looked_ahead = false;
         let mut state = self.state.lock();
         loop {
             if let Some(error) = &state.stale {
@@ -138,6 +140,12 @@ impl Reader {
                 let cause = "the bytes did not come in time";
                 let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path(), cause);
                 return Err(ReadError::Remote(error));
+            }
+            if state.streams.is_empty() && !std::mem::replace(&mut looked_ahead, true) {
+                // It may be on its way already.
+                let (path, need) = (self.path(), Need::Bytes(self.version.id));
+                MutexGuard::unlocked(&mut state, || self.sources.ahead.settle(&path, need, deadline));
+                continue;
             }
             self.want(&mut state, at, end, deadline)?;
         }

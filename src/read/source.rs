@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::cache::FileVersion;
+use crate::deadline::Deadline;
+use crate::read::ahead::{Need, Wanted};
 use crate::read::{Patience, ReadError, Reader, Readers};
 use crate::remote::RemotePath;
 
@@ -10,6 +12,21 @@ use crate::remote::RemotePath;
 pub trait FileSource: Send + Sync {
     /// Opens one version of the file at `path`. Makes no round trip.
     fn open(&self, path: RemotePath, version: Arc<FileVersion>) -> Arc<dyn OpenFile>;
+    /// Fetches files that will be read soon, on connections that nobody needs; with none, goes on with those that
+    /// are left. Never waits.
+    fn fetch_ahead(&self, files: Vec<Wanted>) {
+        drop(files);
+    }
+    /// Waits for what is being asked about the file at `path` ahead of its next open; true if something was.
+    fn settle(&self, path: &RemotePath, deadline: Deadline) -> bool {
+        let _ = (path, deadline);
+        false
+    }
+    /// Something is done to `path`, or to all below it, through this mount: what is on its way from there is not
+    /// kept. To be called before, and again when it is done.
+    fn leave(&self, path: &RemotePath) {
+        let _ = path;
+    }
 }
 
 /// One version of one file.
@@ -30,6 +47,18 @@ pub trait OpenFile: Send + Sync + std::fmt::Debug {
 impl FileSource for Readers {
     fn open(&self, path: RemotePath, version: Arc<FileVersion>) -> Arc<dyn OpenFile> {
         Arc::new(Readers::open(self, path, version))
+    }
+
+    fn fetch_ahead(&self, files: Vec<Wanted>) {
+        self.0.ahead.fetch(files);
+    }
+
+    fn settle(&self, path: &RemotePath, deadline: Deadline) -> bool {
+        self.0.ahead.settle(path, Need::Facts, deadline)
+    }
+
+    fn leave(&self, path: &RemotePath) {
+        self.0.ahead.leave(path);
     }
 }
 

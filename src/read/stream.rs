@@ -10,7 +10,6 @@ use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::features::Capability;
-use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
 use crate::read::reader::Reader;
 use crate::read::window::Window;
@@ -20,15 +19,15 @@ use pump::{DataEnd, publish, pump};
 
 /// A transfer that lasted longer, or brought more, is checked at its end: somebody may have written into the
 /// file meanwhile.
-const UNCHECKED: Duration = Duration::from_secs(1);
-const UNCHECKED_BYTES: u64 = 1024 * 1024;
+pub(super) const UNCHECKED: Duration = Duration::from_secs(1);
+pub(super) const UNCHECKED_BYTES: u64 = 1024 * 1024;
 /// Bound for stopping a transfer and for the last look at the file.
-const SETTLE: Duration = Duration::from_secs(5);
+pub(super) const SETTLE: Duration = Duration::from_secs(5);
 /// How much earlier than the answer to our own rename the refusal of its old path may come: they travel on
 /// different connections.
 const RENAME: Duration = Duration::from_millis(500);
 /// The final reply of a transfer that is complete by its bytes is waited for no longer than this.
-const FINAL_REPLY: Duration = Duration::from_secs(10);
+pub(super) const FINAL_REPLY: Duration = Duration::from_secs(10);
 
 /// The state of a stream, kept in its reader.
 #[derive(Debug)]
@@ -372,18 +371,6 @@ fn transfer(
 
 /// Compares the version that was opened with what the server tells now; says what differs.
 fn changed(reader: &Reader, facts: &Facts) -> Option<String> {
-    let entry = match facts {
-        Facts::Doubtful => return None,
-        Facts::Whole(entry) => entry.clone(),
-        Facts::File { size, modified } => RemoteEntry {
-            name: reader.path().file_name().into(),
-            kind: EntryKind::File,
-            size: Some(*size),
-            modified: *modified,
-            mode: None,
-            link_target: None,
-            unique: None,
-        },
-    };
+    let entry = facts.clone().entry(reader.path().file_name())?;
     (!reader.version.confirmed_by(&entry)).then(|| "its size, time or identity differs".to_owned())
 }

@@ -95,6 +95,9 @@ impl FileSystem {
     pub(super) fn begin(&self, drafts: &mut HashMap<u64, Arc<WriteFile>>, ino: u64, draft: Arc<WriteFile>) {
         drafts.insert(ino, draft);
         let mut table = self.table.lock();
+        if let Ok(path) = table.path(ino) {
+            self.files.leave(&path);
+        }
         table.begin_change(ino);
         table.hold(ino);
     }

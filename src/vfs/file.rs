@@ -107,6 +107,9 @@ impl FileSystem {
         let open = || self.files.open(path, version.clone());
         let handle = self.handles.open_file(ino, &version, writable, open);
         drop(drafts);
+        if !writable {
+            self.foresee_by_open(&dir, &name, &version, pages == Pages::Keep);
+        }
         Ok(OpenedFile { handle, pages, writable })
     }
 
@@ -176,6 +179,7 @@ impl FileSystem {
             }
             return Err(Error::Stale);
         }
+        self.foresee_by_read(ino, &version, offset.saturating_add(bytes.len() as u64));
         Ok(bytes)
     }
 
@@ -281,10 +285,19 @@ impl FileSystem {
             let is_young = now.saturating_duration_since(answer.learned) < self.config.attr_timeout;
             is_young && answer.entry.as_ref().is_none_or(|entry| entry.size.is_some())
         };
-        match (self.directories.cached(dir, name, now).filter(is_good), patience) {
+        let known = |now| self.directories.cached(dir, name, now).filter(|answer| is_good(answer));
+        match (known(now), patience) {
             (Some(answer), _) => Ok(answer),
             (None, Patience::CachedOnly) => Err(Error::WouldBlock),
-            (None, Patience::Until(deadline)) => Ok(self.directories.refresh(dir, name, deadline, now)?),
+            (None, Patience::Until(deadline)) => {
+                // It may be asked already.
+                if self.files.settle(&dir.join(name), deadline)
+                    && let Some(answer) = known(Instant::now())
+                {
+                    return Ok(answer);
+                }
+                Ok(self.directories.refresh(dir, name, deadline, now)?)
+            }
         }
     }
 

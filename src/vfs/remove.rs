@@ -167,6 +167,7 @@ impl FileSystem {
         if let Some(draft) = &draft {
             draft.discard(deadline)?;
         }
+        self.files.leave(&path);
         if let Err(error) = changes.remote.rename(&path, &place, deadline) {
             draft.inspect(|draft| draft.keep());
             return Err(error.into());
@@ -176,6 +177,7 @@ impl FileSystem {
             table.hold(ino);
             table.hidden(ino, (parent, &hidden));
         }
+        self.files.leave(&path);
         self.touch(parent);
         self.relocate();
         self.directories.changed(&dir, name, None);
@@ -234,7 +236,9 @@ impl FileSystem {
     /// A file or link is gone from the server.
     pub(super) fn vanished(&self, parent: u64, name: &Name, dir: &RemotePath) {
         self.directories.changed(dir, name, None);
-        self.versions.forget(&dir.join(name));
+        let path = dir.join(name);
+        self.files.leave(&path);
+        self.versions.forget(&path);
         self.touch(parent);
         let ino = self.table.lock().unlinked(parent, name);
         if let Some(ino) = ino {

@@ -74,6 +74,7 @@ impl FileSystem {
             _ => Kept::Here(None),
         };
         let is_there = matches!(kept, Kept::Here(_));
+        self.leave_both(&from, &to);
         let renamed = match changes.remote.rename(&from, &to, deadline) {
             Err(error) if is_there && target.is_some() && may_be_in_the_way(&error) => {
                 self.replace(&from, &to, new_parent, &new_name, deadline, error)
@@ -95,6 +96,7 @@ impl FileSystem {
             return Err(error.into());
         }
         let replaced = self.table.lock().renamed((parent, &name), (new_parent, &new_name));
+        self.leave_both(&from, &to);
         self.relocate();
         drop(moving);
         self.touch(parent);
@@ -114,6 +116,12 @@ impl FileSystem {
             self.let_go(ino);
         }
         Ok(())
+    }
+
+    /// What is on its way from either name is not kept.
+    fn leave_both(&self, from: &remote::RemotePath, to: &remote::RemotePath) {
+        self.files.leave(from);
+        self.files.leave(to);
     }
 
     /// Makes sure that who has the target of a rename open keeps what it has.

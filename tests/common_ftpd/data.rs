@@ -67,6 +67,7 @@ impl Connection<'_> {
             if data.write_all(chunk).is_err() {
                 return self.reply("426 Connection closed; transfer aborted");
             }
+            self.shared.sent.fetch_add(chunk.len(), Ordering::SeqCst);
             if let Some(pause) = quirks.slow {
                 std::thread::sleep(pause);
             }

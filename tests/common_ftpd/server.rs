@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) most_seated: AtomicUsize,
     pub(super) turned_away: AtomicUsize,
     pub(super) cuts: AtomicUsize,
+    /// Bytes written to data connections.
+    pub(super) sent: AtomicUsize,
     accepted: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -77,6 +79,7 @@ impl Server {
             most_seated: AtomicUsize::new(0),
             turned_away: AtomicUsize::new(0),
             cuts: AtomicUsize::new(0),
+            sent: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         });
@@ -125,6 +128,11 @@ impl Server {
     /// Control and data connections that were cut.
     pub(crate) fn cuts(&self) -> usize {
         self.shared.cuts.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of files and listings that were sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.shared.sent.load(Ordering::SeqCst)
     }
 
     /// Says something that nobody asked for, on all connections.

@@ -6,10 +6,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftpfs::cache::{BlockCache, FileVersion, Versions};
+use ftpfs::cache::{BlockCache, DirectoryCache, FileVersion, Versions};
 use ftpfs::deadline::Deadline;
 use ftpfs::ftp::config::{Login, SessionConfig, Timeouts};
-use ftpfs::read::{Patience, ReadError, Reader, Readers};
+use ftpfs::read::{Config, Patience, ReadError, Reader, Readers};
 use ftpfs::remote::{Error, Kind, Listing, Remote, RemotePath};
 use ftpfs::secret::Secret;
 
@@ -123,7 +123,10 @@ impl Client {
         let deadline = Deadline::after(options.operation);
         let remote = Arc::new(Remote::connect(config, b"", false, options.connections, deadline)?);
         let blocks = Arc::new(BlockCache::new(options.cache));
-        let readers = Readers::new(remote.clone(), blocks, options.cache, options.operation);
+        let directories = DirectoryCache::new(remote.clone(), options.operation, options.cache);
+        let Options { connections, cache: cache_size, operation: patience, .. } = options;
+        let config = Config { cache_size, connections, patience };
+        let readers = Readers::new(remote.clone(), blocks, Arc::new(directories), config);
         Ok(Client { remote, readers, versions: Versions::default(), operation: options.operation })
     }
 

@@ -11,6 +11,8 @@ mod common;
 mod common_ftpd;
 
 #[cfg(test)]
+mod ahead;
+#[cfg(test)]
 mod attributes;
 #[cfg(test)]
 mod changes;

@@ -342,7 +342,7 @@ pub(super) const TABLE: &[Spec] = &[
     Spec {
         name: "connections",
         takes: Value("N"),
-        default: Some("8"),
+        default: Some("16"),
         help: "most connections to the server, 1 to 64",
         set: |o, v| count(v, 1..=64).map(|count| o.connections = count),
         ..PLAIN

@@ -13,7 +13,7 @@ fn refused(list: &str) -> String {
 #[test]
 fn defaults_are_those_of_the_table() {
     let options = parsed("");
-    assert_eq!(options.connections, 8);
+    assert_eq!(options.connections, 16);
     assert_eq!(options.cache_size, 64 << 20);
     assert_eq!(options.cache_timeout, Duration::from_secs(30));
     assert_eq!(options.attr_timeout, Duration::from_secs(10));
