@@ -8,7 +8,7 @@ use crate::ftp::list::EntryKind;
 use crate::read::{Patience, ReadError};
 use crate::remote::{Kind, Name, RemotePath};
 use crate::vfs::handle::FileHandle;
-use crate::vfs::inode::Place;
+use crate::vfs::inode::{Cached, Place};
 use crate::vfs::{Error, FileSystem};
 
 /// An opened file.
@@ -91,7 +91,7 @@ impl FileSystem {
             drop(drafts);
             return self.open_draft(ino, writable, false)?.ok_or(Error::Stale);
         }
-        let keep = {
+        let cached = {
             let mut table = self.table.lock();
             if kernel_is_behind && !stays_behind {
                 table.untell(ino);
@@ -99,16 +99,16 @@ impl FileSystem {
             table.open(ino, &version)?
         };
         let bypass = stays_behind || self.handles.has_other_version(ino, version.id);
-        let pages = match (bypass, keep) {
-            (true, _) => Pages::Bypass,
-            (false, true) => Pages::Keep,
-            (false, false) => Pages::Drop,
+        let pages = match cached {
+            _ if bypass => Pages::Bypass,
+            Cached::Nothing | Cached::This => Pages::Keep,
+            Cached::Other => Pages::Drop,
         };
         let open = || self.files.open(path, version.clone());
         let handle = self.handles.open_file(ino, &version, writable, open);
         drop(drafts);
         if !writable {
-            self.foresee_by_open(&dir, &name, &version, pages == Pages::Keep);
+            self.foresee_by_open(&dir, &name, &version, !bypass && cached == Cached::This);
         }
         Ok(OpenedFile { handle, pages, writable })
     }

@@ -73,6 +73,19 @@ struct Opened {
     listing: Option<u64>,
 }
 
+/// What pages of a file the kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cached {
+    /// None that were there before, so that there are none to drop. To have them dropped after the reply could drop
+    /// those of a write that came in between before it has reached us, and a reader beside it would bring the old
+    /// bytes back.
+    Nothing,
+    /// Of the version that is opened.
+    This,
+    /// Maybe of another one.
+    Other,
+}
+
 /// Where an inode is.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
@@ -428,15 +441,17 @@ impl Table {
         }
     }
 
-    /// Makes `version` the one that handles of `ino` may read; tells whether all of the kernel's pages are of it. Where
-    /// there are none, all are: to have them dropped after the reply could drop those of a write that came in between
-    /// before it has reached us, and a reader beside it would bring the old bytes back.
-    pub(super) fn open(&mut self, ino: u64, version: &Arc<FileVersion>) -> Result<bool, Error> {
+    /// Makes `version` the one that handles of `ino` may read; tells what pages of it the kernel has.
+    pub(super) fn open(&mut self, ino: u64, version: &Arc<FileVersion>) -> Result<Cached, Error> {
         let opened = self.node_mut(ino)?.opened.get_or_insert_default();
-        let keep = !opened.used || opened.pages == Some(version.id);
+        let cached = match opened.used {
+            false => Cached::Nothing,
+            true if opened.pages == Some(version.id) => Cached::This,
+            true => Cached::Other,
+        };
         opened.version = Some(version.clone());
         (opened.pages, opened.used) = (Some(version.id), true);
-        Ok(keep)
+        Ok(cached)
     }
 
     /// Notes the listing that the kernel is about to read; tells whether its directory pages are of it.

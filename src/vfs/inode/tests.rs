@@ -71,7 +71,8 @@ fn pages_of_our_own_changes_are_dropped_for_another_version() {
     let mut table = table();
     let ino = add(&mut table, ROOT, "f", FILE);
     table.begin_change(ino);
-    assert!(!table.open(ino, &Arc::new(FileVersion::new(FileId(7), 1, None, None))).unwrap());
+    let version = Arc::new(FileVersion::new(FileId(7), 1, None, None));
+    assert_eq!(table.open(ino, &version).unwrap(), Cached::Other);
 }
 
 #[test]
@@ -80,15 +81,14 @@ fn another_version_ends_the_right_to_read_the_opened_one() {
     let ino = add(&mut table, ROOT, "f", FILE);
     let now = Instant::now();
     let version = |id| Arc::new(FileVersion::new(FileId(id), 1, None, None));
-    // There is nothing to drop yet.
-    assert!(table.open(ino, &version(7)).unwrap());
-    assert!(table.open(ino, &version(7)).unwrap());
+    assert_eq!(table.open(ino, &version(7)).unwrap(), Cached::Nothing);
+    assert_eq!(table.open(ino, &version(7)).unwrap(), Cached::This);
     assert!(!table.observe(ROOT, &name("f"), &entry(FILE, 1), now, 1).unwrap().outdated);
     assert!(table.is_current(ino, FileId(7)));
     assert!(table.observe(ROOT, &name("f"), &entry(FILE, 2), now, 0).unwrap().outdated);
     assert!(!table.is_current(ino, FileId(7)));
     assert!(table.is_kernel_behind(ino));
-    assert!(!table.open(ino, &version(8)).unwrap());
+    assert_eq!(table.open(ino, &version(8)).unwrap(), Cached::Other);
     table.lose(ino, FileId(8));
     assert!(!table.is_current(ino, FileId(8)));
 }
@@ -216,7 +216,7 @@ fn what_we_did_ourselves_is_younger_than_what_was_told_before() {
     let seen = table.observe(ROOT, &name("f"), &entry(FILE, 1), before, 0).unwrap();
     assert_eq!((seen.facts.size, seen.outdated), (Some(5), false));
     assert!(table.is_current(ino, FileId(7)));
-    assert!(table.open(ino, &version).unwrap(), "the kernel's pages are of what it wrote");
+    assert_eq!(table.open(ino, &version).unwrap(), Cached::This, "the kernel's pages are of what it wrote");
 }
 
 #[derive(Clone, Debug)]
