@@ -160,7 +160,8 @@ fn print(dialect: Dialect, entry: &RemoteEntry) -> Option<(RemoteEntry, Vec<u8>)
         }
         Dialect::As400 => {
             // A name that begins with a blank came out of a path.
-            let is_sized = entry.size.is_some() == (entry.kind == File) && !entry.name.starts_with(b" ");
+            let begins_blank = entry.name.starts_with(b" ") || entry.name.starts_with(b"\t");
+            let is_sized = entry.size.is_some() == (entry.kind == File) && !begins_blank;
             (is_sized && has_clock && is_recent).then(|| forms::as400(&entry))
         }
         Dialect::Vms => {
@@ -193,7 +194,8 @@ fn print(dialect: Dialect, entry: &RemoteEntry) -> Option<(RemoteEntry, Vec<u8>)
         Dialect::SizeFirst => {
             let fits = is_sized && has_clock && is_whole && (0..10_000).contains(&year);
             // A blank at the end is lost before the mark of VxWorks.
-            let is_vxworks = !entry.name.ends_with(b" ") && chance(&entry.name).is_multiple_of(2);
+            let ends_blank = entry.name.ends_with(b" ") || entry.name.ends_with(b"\t");
+            let is_vxworks = !ends_blank && chance(&entry.name).is_multiple_of(2);
             fits.then(|| if is_vxworks { forms::vxworks(&entry) } else { forms::vshell(&entry) })
         }
         Dialect::NameFirst => {

@@ -6,7 +6,7 @@
 //! ```
 
 use super::dates::{day_of, year_of};
-use super::fields::{Fields, decimal, is_blank};
+use super::fields::{Fields, decimal, is_blank, trim_blanks_end};
 use super::{EntryKind, Line, Parsed};
 use crate::ftp::time::{ListContext, TimeOfDay, month_number};
 
@@ -33,8 +33,8 @@ fn parse_entry<'a>(line: &'a [u8], fields: &Fields<'a>, context: &ListContext) -
     let time = TimeOfDay::parse(fields.get(next)?)?;
     let name = &line[fields.end(next)?..];
     let name = &name[name.iter().position(|b| !is_blank(*b))?..];
-    let (name, kind) = match (name.trim_ascii_end().strip_suffix(b"<DIR>"), name) {
-        (Some(name), _) => (name.trim_ascii_end(), EntryKind::Directory),
+    let (name, kind) = match (trim_blanks_end(name).strip_suffix(b"<DIR>"), name) {
+        (Some(name), _) => (trim_blanks_end(name), EntryKind::Directory),
         (None, [name @ .., b'/']) => (name, EntryKind::Directory),
         (None, name) => (name, EntryKind::File),
     };
@@ -67,6 +67,7 @@ mod tests {
                 None,
                 "box",
             ),
+            ("0 MAR-09-2024 17:45:00 box\x0c \t<DIR> ", EntryKind::Directory, None, "box\x0c"),
             ("204 MAR-09-2024 17:45:00 a b.txt", EntryKind::File, Some(204), "a b.txt"),
             ("204 Mar 09, 2024 17:45 a.txt", EntryKind::File, Some(204), "a.txt"),
             ("0 Mar 9, 2024 17:45:00 box/", EntryKind::Directory, None, "box"),
