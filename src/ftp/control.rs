@@ -117,8 +117,14 @@ impl ControlConnection {
     /// sent ahead, nothing unasked waiting.
     pub fn is_ready(&mut self) -> bool {
         self.absorb();
-        let between = self.input.is_empty() && !self.parser.is_inside();
-        !self.broken && !self.is_awaited() && (between || self.is_ahead_awaited()) && self.stream.is_quiet()
+        if self.broken || self.is_awaited() {
+            return false;
+        }
+        match self.is_ahead_awaited() {
+            // What has come since is its answer, or the beginning of it.
+            true => self.stream.waiting() != Waiting::End,
+            false => self.input.is_empty() && !self.parser.is_inside() && self.stream.is_quiet(),
+        }
     }
 
     /// Whether somebody waits for a reply that has not come.
