@@ -22,6 +22,7 @@ pub mod quirks;
 pub mod reply;
 pub mod session;
 pub(crate) mod setters;
+pub mod small;
 pub(crate) mod stream;
 pub mod time;
 pub mod tls;

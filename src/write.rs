@@ -11,6 +11,8 @@
 //!            `---(flush, fsync)--------------------------------------+--> STOR or APPE, final reply, size
 //! ```
 
+mod at_once;
+mod confirm;
 mod file;
 mod moves;
 mod pump;

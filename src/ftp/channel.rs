@@ -147,7 +147,13 @@ impl Session {
     }
 
     /// Holds a transfer that has begun.
-    fn transfer(&mut self, plan: &Plan, data: Stream, first: Option<Reply>, was_ahead: bool) -> Transfer<'_> {
+    pub(crate) fn transfer(
+        &mut self,
+        plan: &Plan,
+        data: Stream,
+        first: Option<Reply>,
+        was_ahead: bool,
+    ) -> Transfer<'_> {
         let (stall, profile) = (self.config.timeouts.stall, self.profile.clone());
         let words = plan.transfer.to_string();
         let is_upload = words.starts_with("STOR ") || words.starts_with("APPE ");
@@ -283,6 +289,10 @@ impl Session {
         if first.as_ref().is_some_and(|first| self.lost_type(&plan.transfer, first)) {
             self.control.break_off();
             return Err(Error::Misbehaved("it transfers in ASCII although it was told TYPE I").into());
+        }
+        if is_ahead && is_announced {
+            // There was a transfer before it in this session.
+            self.learn_kept_type(&plan.transfer);
         }
         let mut data = match (early, listener) {
             (Some(data), _) => data,

@@ -84,6 +84,18 @@ impl Session {
         lost
     }
 
+    /// Notes that TYPE I was still there when a file's transfer began that was not the first one of the session.
+    pub(crate) fn learn_kept_type(&self, transfer: &Command) {
+        let words = transfer.to_string();
+        if ["RETR ", "STOR ", "APPE "].iter().any(|verb| words.starts_with(verb)) {
+            self.profile.learn(|quirks| {
+                if quirks.keeps_type == Capability::Untold {
+                    quirks.keeps_type = Capability::Yes;
+                }
+            });
+        }
+    }
+
     /// Notes that the server has lost TYPE I.
     pub(crate) fn forget_type(&self, reply: &Reply) {
         log::info!("the server has lost TYPE I, it is sent before each transfer: {reply}");

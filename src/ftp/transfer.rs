@@ -154,6 +154,10 @@ impl<'a> Transfer<'a> {
         // whether more follows is not known.
         self.settled = !reply.is_preliminary() && reply.code() != 426;
         if !reply.is_completion() {
+            // Refused before it began, for another reason than the connection's (RFC 959 has 425 for that).
+            if !self.control.was_announced() && !matches!(reply.code(), 425 | 503) {
+                self.next.was_ahead = false;
+            }
             return Err(Error::Refused { command: "the transfer".to_owned(), reply });
         }
         if !may_ask_first {

@@ -83,7 +83,7 @@ impl Session {
             // Dropped without an end, it breaks the connection.
             return Err(Error::Misbehaved("an upload was confirmed before it began"));
         }
-        Ok(Upload { transfer, stall, failed: None })
+        Ok(Upload::over(transfer, stall))
     }
 }
 
@@ -97,7 +97,12 @@ fn read_to_end(data: &mut Stream, deadline: Deadline) {
     while matches!(data.read(&mut nothing, deadline), Ok(1..)) {}
 }
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
+    /// Over a transfer that has begun.
+    pub(crate) fn over(transfer: Transfer<'a>, stall: Duration) -> Upload<'a> {
+        Upload { transfer, stall, failed: None }
+    }
+
     /// Sends all of `bytes`; waits at most the stall time without progress, and not beyond `deadline`. That
     /// they are sent does not mean that the server has them: on a full disk several MiB vanish before it shows.
     ///

@@ -260,6 +260,11 @@ impl Staged {
         };
     }
 
+    /// The upload that began has changed nothing.
+    pub(super) fn spare(&mut self) {
+        self.taken = None;
+    }
+
     /// The upload that began at `from` has ended somewhere.
     pub(super) fn broke(&mut self, from: u64) {
         self.server = match self.taken.take() {

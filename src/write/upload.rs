@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cache::{FileId, FileVersion};
 use crate::deadline::Deadline;
-use crate::ftp::change::{Granted, Settled, Wishes};
+use crate::ftp::change::{Settled, Wishes};
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
@@ -16,6 +16,8 @@ use crate::ftp::upload::{StoreAt, Upload};
 use crate::read::Patience;
 use crate::remote::{Error, Kind, Lane, Remote, RemotePath};
 use crate::write::WriteError;
+use crate::write::at_once::{AtOnce, send_at_once};
+use crate::write::confirm::{Sending, conclude, confirm, plain};
 use crate::write::file::{Bound, Busy, Replaces, State, WriteFile};
 use crate::write::pump::{Pumped, pump};
 use crate::write::staged::Errand;
@@ -27,7 +29,7 @@ const SMALL: u64 = 128 * 1024;
 /// An upload follows a file that is renamed again and again no more often than this.
 const MOVES: u32 = 20;
 /// Bound for stopping a transfer, and for finding out what a refusal means.
-const SETTLE: Duration = Duration::from_secs(5);
+pub(super) const SETTLE: Duration = Duration::from_secs(5);
 
 /// How an upload ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub(super) enum Delivered {
 }
 
 /// How one attempt ended.
-enum End {
+pub(super) enum End {
     /// The server has confirmed everything.
     Confirmed,
     /// Another step is needed; this one got further.
@@ -300,7 +302,7 @@ fn look(file: &WriteFile, session: &mut Session, path: &RemotePath, bound: &Boun
 }
 
 /// How long the server's file is; `None` where there is none, or it is not told.
-fn server_length(
+pub(super) fn server_length(
     session: &mut Session,
     path: &RemotePath,
     deadline: Deadline,
@@ -329,6 +331,11 @@ fn send(
 ) -> Result<Sent, End> {
     let at = if start.from == 0 { StoreAt::Start } else { StoreAt::End };
     let (name, size) = (path.as_bytes(), file.state.lock().staged.size());
+    match send_at_once(file, session, path, start.from, bound) {
+        AtOnce::Not => {}
+        AtOnce::Sent(size) => return Ok(Sent::All(size)),
+        AtOnce::Broken(error) => return Err(error.into()),
+    }
     let error = match session.store_sized(name, at, size, bound.deadline()) {
         Ok(upload) => return carry(file, upload, start, bound),
         Err(error) => error,
@@ -452,146 +459,5 @@ fn pause(
         // The writer has paused: a later stream goes on.
         Some(_) if state.goal.is_none() && state.staged.size() == sent => End::Over,
         _ => End::Again,
-    }
-}
-
-/// What was sent and wished.
-struct Sending {
-    /// Where it began, if anything was sent.
-    from: Option<u64>,
-    /// The length that the server's file must have now.
-    sent: u64,
-    wishes: Wishes,
-}
-
-/// Sets the attributes and asks what the server has.
-fn confirm(
-    file: &WriteFile,
-    session: &mut Session,
-    path: &RemotePath,
-    sending: Sending,
-    bound: &Bound,
-) -> End {
-    let (path_bytes, deadline) = (path.as_bytes(), bound.deadline());
-    let told = session.settle(path_bytes, &sending.wishes, deadline).and_then(|settled| {
-        let entry = match &settled.facts {
-            Ok(Facts::Whole(entry)) if entry.kind == EntryKind::File => entry.clone(),
-            Ok(Facts::File { size, modified }) => RemoteEntry { modified: *modified, ..plain(Some(*size)) },
-            // The target of a link, or a server that tells nothing here: SIZE speaks of the file itself.
-            Ok(_) | Err(_) => plain(server_length(session, path, deadline)?),
-        };
-        Ok((settled, entry))
-    });
-    match told {
-        Ok((settled, entry)) if entry.size.is_none() => End::Blind(Box::new((sending, settled))),
-        Ok((settled, entry)) => conclude(file, path, &sending, settled, Some(entry)),
-        Err(error) => {
-            if let Some(from) = sending.from {
-                file.state.lock().staged.broke(from);
-            }
-            error.into()
-        }
-    }
-}
-
-/// Believes an upload, or not: the server must tell as many bytes as were sent.
-fn conclude(
-    file: &WriteFile,
-    path: &RemotePath,
-    sending: &Sending,
-    settled: Settled,
-    told: Option<RemoteEntry>,
-) -> End {
-    let Sending { from, sent, wishes } = sending;
-    let size = told.as_ref().and_then(|entry| entry.size);
-    let Some(mut entry) = told.filter(|_| size == Some(*sent)) else {
-        let mut state = file.state.lock();
-        match *from {
-            Some(from) => state.staged.broke(from),
-            // The server had all of it, and has not any more.
-            None if state.unconfirmed => state.staged.distrust(),
-            None => {}
-        }
-        drop(state);
-        let has = size.map_or("an unknown number".to_owned(), |size| size.to_string());
-        let text = format!("the server has {has} of {sent} bytes");
-        let source = Arc::new(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-        return End::Broken(FtpError::Io { doing: "uploading", source });
-    };
-    entry.name = path.file_name().into();
-    if let Granted::Yes = settled.mode {
-        entry.mode = wishes.mode.or(entry.mode);
-    }
-    if let Granted::Yes = settled.modified {
-        entry.modified = entry.modified.or(wishes.modified);
-    }
-    let mut state = file.state.lock();
-    if from.is_some() {
-        state.staged.sent();
-        state.safe = state.goal.map(|goal| goal.changes);
-    }
-    let failed = state.settled(&entry, wishes, settled.mode, settled.modified);
-    drop(state);
-    match failed.filter(|_| !file.shared.quiet) {
-        None => End::Confirmed,
-        Some(Granted::Refused(error)) => {
-            End::Failed(file.shared.remote.explain_write(path, &error, Deadline::after(SETTLE)))
-        }
-        Some(_) => {
-            let cause = "the server has no command for it (-o quiet ignores that)";
-            End::Failed(file.shared.remote.error(Kind::Unsupported, "set mode or time of", path, cause))
-        }
-    }
-}
-
-fn plain(size: Option<u64>) -> RemoteEntry {
-    RemoteEntry {
-        name: (*b".").into(),
-        kind: EntryKind::File,
-        size,
-        modified: None,
-        mode: None,
-        link_target: None,
-        unique: None,
-    }
-}
-
-impl State {
-    /// The server has confirmed the file as `entry`. Returns what a program that has set an attribute must hear
-    /// of; it hears it once.
-    fn settled(
-        &mut self,
-        entry: &RemoteEntry,
-        wishes: &Wishes,
-        mode: Granted,
-        modified: Granted,
-    ) -> Option<Granted> {
-        let failed = |granted: Granted, was_set: bool| match granted {
-            Granted::NotAsked | Granted::Yes => None,
-            granted => was_set.then_some(granted),
-        };
-        let is_same = self.staged.errand() == Errand::Nothing;
-        let attributes = &mut self.attributes;
-        let mut disappointment = None;
-        if wishes.mode.is_some() && attributes.mode == wishes.mode {
-            disappointment = failed(mode, attributes.mode_is_set);
-            attributes.mode = entry.mode;
-            (attributes.mode_is_wanted, attributes.mode_is_set) = (false, false);
-        }
-        let set_since = attributes.time_is_set && attributes.modified != wishes.modified;
-        if !set_since {
-            disappointment = disappointment.or(failed(modified, attributes.time_is_set));
-            attributes.time_is_set = false;
-            if is_same {
-                // What the server keeps is what is true from now on.
-                attributes.modified = entry.modified.or(attributes.modified);
-            }
-        }
-        self.unsteady = false;
-        self.unconfirmed = false;
-        self.replaces = entry.size.map(Replaces::Length);
-        self.known = entry.modified;
-        self.news = Some(entry.clone());
-        disappointment
     }
 }
