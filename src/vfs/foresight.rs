@@ -53,6 +53,6 @@ impl FileSystem {
         let entry = answer.entry.filter(|entry| entry.kind == listed.kind)?;
         let version = self.versions.of(&dir.join(&name), &entry)?;
         let check = now.saturating_duration_since(answer.learned) >= self.config.attr_timeout / YOUNG;
-        Some(Wanted { dir, name, version, entry: (*entry).clone(), bytes, check })
+        Some(Wanted { dir, name, version, bytes, check })
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::cache::{DirectoryCache, FileVersion, Inquiry};
 use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
-use crate::ftp::list::RemoteEntry;
+use crate::ftp::list::EntryKind;
 use crate::ftp::query::Facts;
 use crate::ftp::session::Session;
 use crate::read::stream::{FINAL_REPLY, SETTLE, UNCHECKED, UNCHECKED_BYTES};
@@ -30,8 +30,6 @@ pub struct Wanted {
     pub name: Name,
     /// The version that its next open will read, as far as is known.
     pub version: Arc<FileVersion>,
-    /// What that open will believe the entry to be, once it is confirmed.
-    pub entry: RemoteEntry,
     /// Whether its bytes are wanted.
     pub bytes: bool,
     /// Whether the server is to be asked if it is still that version.
@@ -68,13 +66,11 @@ impl Wanted {
     /// Tells whether the server's answer is of this version, and makes it known: the next open need not ask.
     fn is_confirmed(&self, facts: Facts, inquiry: Option<Inquiry<'_>>) -> bool {
         let Some(now) = facts.entry(self.name.as_bytes()) else { return false };
-        let confirmed = now.kind == self.entry.kind && self.version.confirmed_by(&now);
-        if let Some(inquiry) = inquiry {
-            // Shown as before: what is told more exactly would look like a change to who reads it right now.
-            inquiry.told(match confirmed {
-                true => RemoteEntry { mode: now.mode.or(self.entry.mode), ..self.entry.clone() },
-                false => now,
-            });
+        let confirmed = now.kind == EntryKind::File && self.version.confirmed_by(&now);
+        match inquiry {
+            Some(inquiry) if confirmed => inquiry.confirmed(now.mode),
+            Some(inquiry) => inquiry.told(now),
+            None => {}
         }
         confirmed
     }

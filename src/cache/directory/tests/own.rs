@@ -342,3 +342,24 @@ fn targets_on_their_way_do_not_show_a_removed_link() {
     });
     assert_eq!(bench.cache.cached_target(&dir(), &name("a"), bench.now), None);
 }
+
+#[test]
+fn who_confirms_a_name_confirms_it_as_it_was_when_he_asked() {
+    let bench = bench(true, false);
+    bench.cache.list(&dir(), soon(), bench.now).unwrap();
+    let set = |mode| {
+        let changed = RemoteEntry { mode: Some(mode), ..entry(b"a", 1) };
+        bench.cache.changed(&dir(), &name("a"), Some(changed));
+    };
+    let mode = || bench.cache.cached(&dir(), &name("a"), bench.now).unwrap().entry.unwrap().mode;
+    set(0o444);
+    set(0o644);
+    bench.cache.inquire(&dir(), &name("a")).confirmed(None);
+    assert_eq!(mode(), Some(0o644));
+    let inquiry = bench.cache.inquire(&dir(), &name("a"));
+    set(0o600);
+    inquiry.confirmed(None);
+    assert_eq!(mode(), Some(0o600));
+    bench.cache.inquire(&dir(), &name("a")).confirmed(Some(0o640));
+    assert_eq!(mode(), Some(0o640));
+}
