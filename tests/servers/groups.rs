@@ -18,18 +18,31 @@ const BOUND: Duration = Duration::from_secs(60);
 /// Of which the servers' user is no member.
 const FOREIGN: u32 = 60992;
 
+/// Blanks and quotes that ProFTPD's SITE takes for its own.
+const ODD: &str = "dir/a  b \"c\"";
+
 fn a_group_is_set_where_the_server_can(kind: Kind) {
+    with(kind, &Options::default(), "MFF", &["file", ODD, "dir"]);
+}
+
+/// With `FactsAdvertise off`, there is neither MFF nor MLST.
+#[test]
+fn proftpd_without_mff_sets_groups_by_site() {
+    with(Kind::Proftpd, &Options { zone: Some("UTC0"), ..Options::default() }, "SITE", &["file", "dir"]);
+}
+
+fn with(kind: Kind, options: &Options, verb: &str, names: &[&str]) {
     let served = writable_dir("served-");
     let root = served.path().to_owned();
     let group = |name: &str| root.join(name).metadata().unwrap().gid();
     fs::create_dir(root.join("dir")).unwrap();
-    for name in ["file", "dir/a  b \"c\""] {
+    for name in ["file", ODD] {
         fs::write(root.join(name), "content").unwrap();
     }
-    for name in ["file", "dir/a  b \"c\"", "dir"] {
+    for name in ["file", ODD, "dir"] {
         chown(root.join(name), Some(UID), Some(UID)).unwrap();
     }
-    let server = Server::start(kind, &root, &Options::default());
+    let server = Server::start(kind, &root, options);
     let works = kind == Kind::Proftpd;
     for quiet in [false, true] {
         let owner = format!("uid={UID}");
@@ -42,7 +55,7 @@ fn a_group_is_set_where_the_server_can(kind: Kind) {
             done.err().map_or(0, |error| error.raw_os_error().unwrap())
         };
         let expected = |can: bool| if can || quiet { 0 } else { libc::EPERM };
-        for name in ["file", "dir/a  b \"c\"", "dir"] {
+        for &name in names {
             assert_eq!(chgrp(GROUP, name), expected(works), "{kind:?}, quiet {quiet}: {name}");
             assert_eq!(group(name), if works { GROUP } else { UID }, "{kind:?}, quiet {quiet}: {name}");
             assert_eq!(chgrp(FOREIGN, name), expected(false), "{kind:?}, quiet {quiet}: {name}");
@@ -65,12 +78,12 @@ fn a_group_is_set_where_the_server_can(kind: Kind) {
         let script = format!("chgrp {GROUP} file");
         assert_eq!(shell(BOUND, mount.path(), &script, &[]).status.success(), works || quiet, "{kind:?}");
         let script = format!(
-            "f=$(mktemp) && chown {UID}:{FOREIGN} $f &&
-             setpriv --reuid {UID} --regid {UID} --clear-groups cp -p $f copy && rm $f copy"
+            "f=$(mktemp) && echo content >$f && chown {UID}:{FOREIGN} $f &&
+             setpriv --reuid {UID} --regid {UID} --groups {FOREIGN} cp -p $f copy && cmp $f copy && rm $f copy"
         );
         succeeded("cp -p", shell(BOUND, mount.path(), &script, &[]));
         fs::remove_file(root.join("new")).unwrap();
         let used = verbs(&mount.trace());
-        assert_eq!(used.contains_key("MFF"), works, "{kind:?}: {used:?}");
+        assert!(!works || used.contains_key(verb), "{kind:?}: {used:?}");
     }
 }

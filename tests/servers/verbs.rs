@@ -428,7 +428,7 @@ fn odd_names_are_changed_themselves_or_not_at_all(kind: Kind) {
             continue;
         }
         let path = b.path(name);
-        let wishes = Wishes { mode: Some(0o604), modified: Some(at(MOMENT)) };
+        let wishes = Wishes { mode: Some(0o604), modified: Some(at(MOMENT)), group: None };
         match b.remote.set(&path, &wishes, deadline()) {
             Ok(_) => {
                 let is = local.metadata().unwrap();
