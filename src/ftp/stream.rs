@@ -22,6 +22,8 @@ const NO_GOODBYE: &str =
 pub(crate) struct Stream {
     socket: TcpStream,
     tls: Option<Box<Secured>>,
+    /// A handshake that has begun.
+    handshake: Option<Box<Secured>>,
     /// The receive and send timeouts that the socket has, to spare setting them again.
     bounds: (Option<Duration>, Option<Duration>),
 }
@@ -51,7 +53,7 @@ pub(crate) enum Waiting {
 impl Stream {
     /// A connection in clear text.
     pub(crate) fn plain(socket: TcpStream) -> Stream {
-        Stream { socket, tls: None, bounds: (None, None) }
+        Stream { socket, tls: None, handshake: None, bounds: (None, None) }
     }
 
     /// The socket below.
@@ -64,10 +66,28 @@ impl Stream {
         self.tls.is_some()
     }
 
-    /// Shakes hands. Nothing may have been received in clear text and not been read.
-    pub(crate) fn secure(&mut self, connection: ClientConnection, deadline: Deadline) -> io::Result<()> {
+    /// Sends the first flight of a handshake, which [`Stream::end_handshake`] goes on with. Nothing may have been
+    /// received in clear text and not been read.
+    pub(crate) fn begin_handshake(
+        &mut self,
+        connection: ClientConnection,
+        deadline: Deadline,
+    ) -> io::Result<()> {
         let input = vec![0; CHUNK].into_boxed_slice();
         let mut tls = Box::new(Secured { connection, input, start: 0, end: 0, ended: false });
+        self.send_records(&mut tls, deadline)?;
+        self.handshake = Some(tls);
+        Ok(())
+    }
+
+    /// Whether a handshake has begun and not ended.
+    pub(crate) fn is_shaking_hands(&self) -> bool {
+        self.handshake.is_some()
+    }
+
+    /// Ends the handshake that has begun, if any.
+    pub(crate) fn end_handshake(&mut self, deadline: Deadline) -> io::Result<()> {
+        let Some(mut tls) = self.handshake.take() else { return Ok(()) };
         while tls.connection.is_handshaking() {
             self.send_records(&mut tls, deadline)?;
             if tls.connection.is_handshaking() {
@@ -80,6 +100,12 @@ impl Stream {
         self.send_records(&mut tls, deadline)?;
         self.tls = Some(tls);
         Ok(())
+    }
+
+    /// Shakes hands, as [`Stream::begin_handshake`] and [`Stream::end_handshake`] do.
+    pub(crate) fn secure(&mut self, connection: ClientConnection, deadline: Deadline) -> io::Result<()> {
+        self.begin_handshake(connection, deadline)?;
+        self.end_handshake(deadline)
     }
 
     /// Whether the handshake resumed an earlier session; `false` in clear text.
