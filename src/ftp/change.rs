@@ -4,7 +4,7 @@ use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::features::Capability;
-use crate::ftp::query::Facts;
+use crate::ftp::query::{Facts, group_told};
 use crate::ftp::session::Session;
 use crate::ftp::setters::{Outcome, Setter, Value, Wish, is_unknown, setting};
 use crate::ftp::time::Modified;
@@ -16,6 +16,8 @@ pub struct Wishes {
     pub mode: Option<u16>,
     /// Modification time, in whole seconds from 1970 to the year 9999.
     pub modified: Option<Modified>,
+    /// The number of a group, as the server counts them.
+    pub group: Option<u32>,
 }
 
 /// What became of one wish.
@@ -41,6 +43,8 @@ pub struct Settled {
     pub mode: Granted,
     /// The modification time.
     pub modified: Granted,
+    /// The group.
+    pub group: Granted,
     /// The way by which the mode was set, where it was never seen to do so: only a listing tells.
     pub(crate) unseen_mode: Option<Setter>,
 }
@@ -59,10 +63,12 @@ impl Session {
     pub fn settle(&mut self, path: &[u8], wishes: &Wishes, deadline: Deadline) -> Result<Settled, Error> {
         let mut mode = Wish::new(wishes.mode.map(Value::Mode));
         let mut modified = Wish::new(wishes.modified.map(Value::Time));
+        let mut group = Wish::new(wishes.group.map(Value::Group));
         loop {
-            let tries: Vec<(Setter, Command)> = [mode.next(&self.profile), modified.next(&self.profile)]
+            // The group first: chown(2) on the server takes bits from the mode.
+            let tries: Vec<(Setter, Command)> = [&mut group, &mut mode, &mut modified]
                 .into_iter()
-                .flatten()
+                .filter_map(|wish| wish.next(&self.profile))
                 .map(|(setter, value)| (setter, setting(setter, &value, path)))
                 .collect();
             let questions = self.questions(path);
@@ -76,10 +82,15 @@ impl Session {
             })?;
             let (set, told) = replies.split_at(setters.len());
             let facts = self.take_facts(&questions, told);
+            let has_group = facts.as_ref().ok().and_then(|facts| group_told(facts, told));
             let mut again = false;
             for ((setter, command), reply) in setters.into_iter().zip(&commands).zip(set) {
-                let wish = if setter.is_of_modes() { &mut mode } else { &mut modified };
-                let outcome = wish.judge(setter, &self.profile, reply, &facts);
+                let wish = match setter {
+                    _ if setter.is_of_modes() => &mut mode,
+                    _ if setter.is_of_groups() => &mut group,
+                    _ => &mut modified,
+                };
+                let outcome = wish.judge(setter, &self.profile, reply, &facts, has_group);
                 if matches!(outcome, Outcome::Refused | Outcome::Elsewhere) {
                     let error = self.control.refused(command.to_string(), reply.clone());
                     if error.is_fatal() {
@@ -91,8 +102,8 @@ impl Session {
             }
             if !again || self.control.is_broken() {
                 let unseen_mode = mode.unseen(&self.profile);
-                let (mode, modified) = (mode.outcome(), modified.outcome());
-                return Ok(Settled { facts, mode, modified, unseen_mode });
+                let (mode, modified, group) = (mode.outcome(), modified.outcome(), group.outcome());
+                return Ok(Settled { facts, mode, modified, group, unseen_mode });
             }
         }
     }

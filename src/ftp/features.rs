@@ -46,9 +46,11 @@ impl Features {
 
     /// The argument of `OPTS MLST` that switches on the facts we read, or `None` where all that the server
     /// has of them are on already (marked `*`, RFC 3659 s.7.8). libunftp 0.24 closes the connection at any
-    /// OPTS that it does not know, so this is sent only when it changes something.
+    /// OPTS that it does not know, so this is sent only when it changes something. What OPTS does not name goes
+    /// off, so the group is named where it is on: it is of use when it is there, and not worth more bytes in listings.
     pub fn mlst_facts_to_enable(&self) -> Option<String> {
-        const WANTED: [&str; 6] = ["type", "size", "modify", "perm", "unique", "unix.mode"];
+        const KEPT: &str = "unix.group";
+        const WANTED: [&str; 7] = ["type", "size", "modify", "perm", "unique", "unix.mode", KEPT];
         let mut facts: Vec<(&str, bool)> = self
             .parameters("MLST")?
             .split(';')
@@ -60,8 +62,9 @@ impl Features {
             .collect();
         // A fact that is listed again and again would make a command longer than any server takes.
         let mut seen = [false; WANTED.len()];
-        facts.retain(|(name, _)| {
+        facts.retain(|&(name, on)| {
             let place = WANTED.iter().position(|wanted| name.eq_ignore_ascii_case(wanted));
+            let place = place.filter(|&place| on || WANTED[place] != KEPT);
             place.is_some_and(|place| !std::mem::replace(&mut seen[place], true))
         });
         let all_on = facts.iter().all(|&(_, on)| on);
@@ -94,6 +97,13 @@ mod tests {
     #[test]
     fn opts_mlst_is_sent_only_when_it_changes_something() {
         assert_eq!(features("211-\r\n MLST type*;size*;foo;\r\n211 End\r\n").mlst_facts_to_enable(), None);
+        let with_group = |group: &str| {
+            features(&format!("211-\r\n MLST size;{group};type*;\r\n211 End\r\n")).mlst_facts_to_enable()
+        };
+        assert_eq!(with_group("UNIX.group*").as_deref(), Some("size;UNIX.group;type;"));
+        assert_eq!(with_group("UNIX.group").as_deref(), Some("size;type;"));
+        let off = "211-\r\n MLST size*;UNIX.group;type*;\r\n211 End\r\n";
+        assert_eq!(features(off).mlst_facts_to_enable(), None);
         let repeated = features("211-\r\n MLST size;x;Size*;SIZE;type*;\r\n211 End\r\n");
         assert_eq!(repeated.mlst_facts_to_enable().as_deref(), Some("size;type;"));
         assert_eq!(features("211-\r\n SIZE\r\n211 End\r\n").mlst_facts_to_enable(), None);

@@ -31,6 +31,7 @@ mod unix;
 mod vms;
 mod vote;
 
+pub(crate) use mlsx::mlst_group;
 pub use mlsx::parse_mlst_line;
 pub use parser::ListParser;
 

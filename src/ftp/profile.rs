@@ -9,7 +9,7 @@ use crate::ftp::features::{Capability, Features};
 use crate::ftp::list::Dialect;
 use crate::ftp::quirks::Quirks;
 use crate::ftp::reply::Reply;
-use crate::ftp::setters::{SETTERS, Setter, TIME_SETTERS};
+use crate::ftp::setters::{GROUP_SETTERS, SETTERS, Setter, TIME_SETTERS};
 use crate::ftp::tls::TlsFacts;
 
 /// The command that lists a directory.
@@ -106,6 +106,9 @@ impl ServerProfile {
         facts.setters[Setter::Mfmt as usize] = announced(features.has("MFMT"));
         let mff = features.parameters("MFF").unwrap_or_default().to_ascii_lowercase();
         facts.setters[Setter::MffMode as usize] = announced(mff.contains("unix.mode"));
+        // Not UNIX.groupname.
+        let sets_group = mff.split(';').any(|fact| fact.trim() == "unix.group");
+        facts.setters[Setter::MffGroup as usize] = announced(sets_group);
         facts.setters[Setter::MffModify as usize] = announced(mff.contains("modify"));
         if !features.has("MDTM") {
             facts.setters[Setter::Mdtm as usize] = Capability::No;
@@ -176,6 +179,11 @@ impl ServerProfile {
     /// Setting a modification time.
     pub fn set_time(&self) -> Capability {
         self.any_of(&TIME_SETTERS)
+    }
+
+    /// Setting a group.
+    pub fn chgrp(&self) -> Capability {
+        self.any_of(&GROUP_SETTERS)
     }
 
     /// Making symbolic links.

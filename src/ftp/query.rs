@@ -201,6 +201,12 @@ pub(crate) fn facts_from(
     Ok(Facts::File { size, modified })
 }
 
+/// The group that the fact `UNIX.group` tells, where `facts` are all by MLST. Of few interest, so no entry keeps it.
+pub(crate) fn group_told(facts: &Facts, replies: &[Reply]) -> Option<u32> {
+    let line = replies.first().filter(|_| matches!(facts, Facts::Whole(_)))?.lines().nth(1)?;
+    list::mlst_group(line)
+}
+
 fn is_no_time(question: &Command, reply: &Reply) -> bool {
     question.to_string().starts_with("MDTM") && time::parse_time_value(reply.text().trim_ascii()).is_none()
 }

@@ -1,4 +1,4 @@
-//! The ways of setting a mode or a time, and what becomes of one.
+//! The ways of setting a mode, a time or a group, and what becomes of one.
 
 use crate::ftp::change::Granted;
 use crate::ftp::command::Command;
@@ -28,10 +28,14 @@ pub(crate) enum Setter {
     MffMode,
     /// `SITE SYMLINK target path`: ProFTPD with mod_site_misc.
     SiteSymlink,
+    /// `SITE CHGRP group path`: ProFTPD.
+    SiteChgrp,
+    /// `MFF UNIX.group=group; path`: ProFTPD 1.3.8.
+    MffGroup,
 }
 
 /// How many [`Setter`]s there are.
-pub(crate) const SETTERS: usize = 8;
+pub(crate) const SETTERS: usize = 10;
 
 /// The ways of setting a time, the best first.
 pub(crate) const TIME_SETTERS: [Setter; 5] =
@@ -41,6 +45,9 @@ pub(crate) const TIME_SETTERS: [Setter; 5] =
 /// another file gets the mode.
 const MODE_SETTERS: [Setter; 2] = [Setter::MffMode, Setter::SiteChmod];
 
+/// The ways of setting a group. What ProFTPD 1.3.8 does with SITE CHMOD's path, it does with SITE CHGRP's.
+pub(crate) const GROUP_SETTERS: [Setter; 2] = [Setter::MffGroup, Setter::SiteChgrp];
+
 /// Servers' clocks are wrong by whole quarters of an hour where they take local time, up to this many seconds.
 const FARTHEST_ZONE: u64 = 14 * 3600;
 const ZONE_STEP: i64 = 900;
@@ -49,9 +56,14 @@ const ZONE_STEP: i64 = 900;
 const ROUNDED: u64 = 2;
 
 impl Setter {
-    /// Whether it sets modes; else times, or makes links.
+    /// Whether it sets modes.
     pub(crate) fn is_of_modes(self) -> bool {
         MODE_SETTERS.contains(&self)
+    }
+
+    /// Whether it sets groups.
+    pub(crate) fn is_of_groups(self) -> bool {
+        GROUP_SETTERS.contains(&self)
     }
 }
 
@@ -62,6 +74,8 @@ pub(crate) enum Value {
     Mode(u16),
     /// A modification time.
     Time(Modified),
+    /// The number of a group on the server.
+    Group(u32),
 }
 
 impl Value {
@@ -71,6 +85,8 @@ impl Value {
             // Three octal digits, or four where the upper bits are set. Letters are never sent: vsftpd 3.0.3 and
             // pure-ftpd 1.0.50 take `u+x` as mode 0.
             Value::Mode(mode) => Some(format!("{:03o}", mode & 0o7777)),
+            // The number is the server's, and so would a name be: as text it could be anything.
+            Value::Group(group) => Some(group.to_string()),
             Value::Time(time) => {
                 let seconds = time.seconds.checked_sub(shift)?;
                 time::time_value(Modified { seconds, ..time })
@@ -121,6 +137,7 @@ impl Wish {
         let ways = match value {
             Value::Mode(_) => &MODE_SETTERS[..],
             Value::Time(_) => &TIME_SETTERS[..],
+            Value::Group(_) => &GROUP_SETTERS[..],
         };
         let possible = |&setter: &Setter| {
             profile.setter(setter) != Capability::No && !self.passed_over.contains(&setter)
@@ -138,13 +155,14 @@ impl Wish {
         Some((setter, words?))
     }
 
-    /// What a reply, and what the path was told to be after it, say of a way.
+    /// What a reply, and what the path was told to be after it (`group`: by the fact `UNIX.group`), say of a way.
     pub(crate) fn judge(
         &self,
         setter: Setter,
         profile: &ServerProfile,
         reply: &Reply,
         facts: &Result<Facts, Error>,
+        group: Option<u32>,
     ) -> Outcome {
         let known = profile.setter(setter);
         if is_unknown(reply.code(), known) {
@@ -183,6 +201,11 @@ impl Wish {
                 let told = told.or_else(|| if setter == Setter::Mdtm { in_reply() } else { None });
                 told.map_or(Outcome::Done, |told| compare(told.seconds, wished.seconds))
             }
+            Some(Value::Group(wished)) => match group {
+                Some(told) if told == wished => Outcome::Seen,
+                Some(_) => Outcome::Unknown,
+                None => Outcome::Done,
+            },
             None => Outcome::Done,
         }
     }
@@ -259,6 +282,8 @@ pub(crate) fn setting(setter: Setter, value: &str, path: &[u8]) -> Command {
         Setter::SiteChmod => ("SITE", format!("CHMOD {value} ")),
         Setter::MffMode => ("MFF", format!("UNIX.mode={value}; ")),
         Setter::SiteSymlink => ("SITE", format!("SYMLINK {value} ")),
+        Setter::SiteChgrp => ("SITE", format!("CHGRP {value} ")),
+        Setter::MffGroup => ("MFF", format!("UNIX.group={value}; ")),
     };
     Command::with(verb, [start.as_bytes(), path].concat())
 }
@@ -271,6 +296,7 @@ pub(crate) fn is_unknown(code: u16, known: Capability) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::features::Features;
     use crate::ftp::list::{EntryKind, RemoteEntry};
     use crate::ftp::reply::ReplyParser;
     use crate::ftp::time::Precision;
@@ -306,6 +332,7 @@ mod tests {
         }
         assert_eq!(Value::Time(at(SECONDS)).words(3600).as_deref(), Some("20240309164501"));
         assert_eq!(Value::Time(at(-1)).words(0), None);
+        assert_eq!(Value::Group(4_294_967_294).words(0).as_deref(), Some("4294967294"));
         let time = "20240309174501";
         for (setter, value, line) in [
             (Setter::Mfmt, time, &b"MFMT 20240309174501 / a  b\xff\r\n"[..]),
@@ -319,6 +346,8 @@ mod tests {
             ),
             (Setter::SiteChmod, "644", b"SITE CHMOD 644 / a  b\xff\r\n"),
             (Setter::MffMode, "644", b"MFF UNIX.mode=644; / a  b\xff\r\n"),
+            (Setter::SiteChgrp, "60991", b"SITE CHGRP 60991 / a  b\xff\r\n"),
+            (Setter::MffGroup, "60991", b"MFF UNIX.group=60991; / a  b\xff\r\n"),
         ] {
             let mut encoded = Vec::new();
             setting(setter, value, path).encode(false, &mut encoded).unwrap();
@@ -364,7 +393,46 @@ mod tests {
             }
             let value = if setter.is_of_modes() { Value::Mode(0o640) } else { Value::Time(at(SECONDS)) };
             let wish = Wish::new(Some(value));
-            assert_eq!(wish.judge(setter, &profile, &reply(text), &facts), outcome, "{setter:?}: {text}");
+            assert_eq!(
+                wish.judge(setter, &profile, &reply(text), &facts, None),
+                outcome,
+                "{setter:?}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_group_is_seen_in_the_fact_of_that_name() {
+        use Outcome::{Done, Refused, Seen, Unknown};
+        for (text, group, outcome) in [
+            ("200 SITE CHGRP command successful", Some(7), Seen),
+            ("200 SITE CHGRP command successful", Some(8), Unknown),
+            ("200 SITE CHGRP command successful", None, Done),
+            ("500 'SITE CHGRP' not understood", None, Unknown),
+            ("550 x: Operation not permitted", Some(8), Refused),
+        ] {
+            let (profile, wish) = (ServerProfile::default(), Wish::new(Some(Value::Group(7))));
+            let judged = wish.judge(Setter::SiteChgrp, &profile, &reply(text), &with_mode(0o644), group);
+            assert_eq!(judged, outcome, "{text}, {group:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_goes_by_mff_where_it_is_announced_and_nowhere_a_second_time_where_nothing_works() {
+        for (mff, first) in [
+            ("MFF modify;UNIX.group;UNIX.mode;", Setter::MffGroup),
+            ("MFF UNIX.groupname;UNIX.mode;", Setter::SiteChgrp),
+        ] {
+            let profile = ServerProfile::default();
+            profile.learn_features(Features::from_reply(&reply(&format!("211-x\r\n {mff}\r\n211 End"))));
+            let mut wish = Wish::new(Some(Value::Group(7)));
+            assert_eq!(wish.next(&profile), Some((first, "7".to_owned())), "{mff}");
+            assert!(wish.take(first, Outcome::Unknown, &profile));
+            while let Some((setter, _)) = wish.next(&profile) {
+                assert!(wish.take(setter, Outcome::Unknown, &profile));
+            }
+            assert!(matches!(wish.outcome(), Granted::Unsupported));
+            assert_eq!(profile.chgrp(), Capability::No);
         }
     }
 
@@ -376,7 +444,7 @@ mod tests {
         assert!(!wish.take(setter, Outcome::Seen, &profile));
         assert!(profile.is_proven(setter));
         let wish = Wish::new(Some(Value::Mode(0o600)));
-        assert_eq!(wish.judge(setter, &profile, &reply("200 ok"), &with_mode(0o640)), Outcome::Done);
+        assert_eq!(wish.judge(setter, &profile, &reply("200 ok"), &with_mode(0o640), None), Outcome::Done);
     }
 
     #[test]

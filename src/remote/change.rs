@@ -4,7 +4,7 @@
 //! be repeated: after such an attempt, and only then, a server that finds it done already is believed.
 
 use crate::deadline::Deadline;
-use crate::ftp::change::{Granted, Wishes};
+use crate::ftp::change::{Granted, Settled, Wishes};
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::query::Facts;
@@ -12,7 +12,7 @@ use crate::ftp::session::Session;
 use crate::ftp::setters::Setter;
 use crate::remote::error::{Error, Kind};
 use crate::remote::explain::{
-    MAKE_DIRECTORY, MAKE_LINK, REMOVE, REMOVE_DIRECTORY, RENAME, SET_MODE, SET_TIME,
+    MAKE_DIRECTORY, MAKE_LINK, REMOVE, REMOVE_DIRECTORY, RENAME, SET_GROUP, SET_MODE, SET_TIME,
 };
 use crate::remote::path::RemotePath;
 use crate::remote::pool::Lane;
@@ -92,7 +92,7 @@ impl Remote {
             return Err(self.replaced(MAKE_DIRECTORY, path, self.remove_directory(path, deadline)));
         }
         if let Some(mode) = mode.filter(|&mode| entry.mode != Some(mode)) {
-            let wishes = Wishes { mode: Some(mode), modified: None };
+            let wishes = Wishes { mode: Some(mode), ..Wishes::default() };
             let settle = |session: &mut Session, deadline| session.settle(path.as_bytes(), &wishes, deadline);
             match self.attempt(SET_MODE, path, Lane::Metadata, deadline, settle) {
                 Ok(Ok(settled)) => match (settled.mode, settled.facts) {
@@ -188,19 +188,24 @@ impl Remote {
     /// # Errors
     /// [`Kind::Unsupported`] where the server has no command for a wish (or none for directories),
     /// [`Kind::BadName`] for a time that FTP has no word for; [`Kind::NotFound`], [`Kind::Denied`] and the
-    /// like. Where there are two wishes, the other one may have been granted.
+    /// like. Where there are more wishes, the others may have been granted.
     pub fn set(
         &self,
         path: &RemotePath,
         wishes: &Wishes,
         deadline: Deadline,
     ) -> Result<Option<RemoteEntry>, Error> {
-        let verb = if wishes.mode.is_some() { SET_MODE } else { SET_TIME };
+        let verb = match wishes {
+            Wishes { group: Some(_), .. } => SET_GROUP,
+            Wishes { mode: Some(_), .. } => SET_MODE,
+            _ => SET_TIME,
+        };
         let settle = |session: &mut Session, deadline| session.settle(path.as_bytes(), wishes, deadline);
         let settled = self
             .attempt(verb, path, Lane::Metadata, deadline, settle)?
             .map_err(|refusal| self.explain(verb, path, &refusal, deadline))?;
-        for (verb, granted) in [(SET_MODE, &settled.mode), (SET_TIME, &settled.modified)] {
+        let Settled { mode, modified, group, .. } = &settled;
+        for (verb, granted) in [(SET_GROUP, group), (SET_MODE, mode), (SET_TIME, modified)] {
             match granted {
                 Granted::NotAsked | Granted::Yes => {}
                 Granted::Unsupported => {

@@ -20,6 +20,7 @@ pub(crate) const REMOVE_DIRECTORY: &str = "remove directory";
 pub(crate) const RENAME: &str = "rename";
 pub(crate) const MAKE_LINK: &str = "make link";
 pub(crate) const SET_MODE: &str = "set mode of";
+pub(crate) const SET_GROUP: &str = "set group of";
 pub(crate) const SET_TIME: &str = "set time of";
 pub(crate) const WRITE: &str = "write";
 

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use crate::deadline::Deadline;
 use crate::ftp::change::Wishes;
+use crate::ftp::features::Capability;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::time::Modified;
 use crate::read::Patience;
@@ -19,7 +21,7 @@ pub struct SetAttr {
     pub mode: Option<u32>,
     /// Owner.
     pub uid: Option<u32>,
-    /// Group.
+    /// Group. What is shown is the mount's, whatever the server's is.
     pub gid: Option<u32>,
     /// Size in bytes.
     pub size: Option<u64>,
@@ -43,14 +45,21 @@ impl FileSystem {
     /// value that is there already is always fine.
     ///
     /// # Errors
-    /// [`Error::NotPermitted`] for another owner; the server's refusals. Not with `quiet`, but for sizes.
+    /// [`Error::NotPermitted`] for another owner, and for another group where the server does not set it; the
+    /// server's refusals. Not with `quiet`, but for sizes.
     pub fn setattr(&self, ino: u64, set: SetAttr, patience: Patience) -> Result<Timed<Attr>, Error> {
         let changes = self.changes()?;
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let shown = self.getattr(ino, patience)?.value;
-        let other_owner = |asked: Option<u32>, has: u32| asked.is_some_and(|asked| asked != has);
-        if !changes.quiet && (other_owner(set.uid, shown.uid) || other_owner(set.gid, shown.gid)) {
+        let other_owner = set.uid.is_some_and(|uid| uid != shown.uid);
+        if other_owner && !changes.quiet {
             return Err(Error::NotPermitted);
+        }
+        if let Some(group) = set.gid.filter(|&gid| gid != shown.gid && !other_owner) {
+            match self.set_group(ino, group, shown.kind, deadline) {
+                Err(Error::NotPermitted) if changes.quiet => {}
+                done => done?,
+            }
         }
         if let Some(size) = set.size {
             self.resize(ino, size, set.handle, patience)?;
@@ -64,6 +73,7 @@ impl FileSystem {
             mode: mode.filter(|&mode| mode != shown.mode && shown.kind != EntryKind::Symlink),
             // The exact time may be known to us and not to the server's listing, so it is told again.
             modified: modified.filter(|_| shown.kind != EntryKind::Symlink),
+            group: None,
         };
         if wishes == Wishes::default() {
             return self.getattr(ino, patience);
@@ -96,6 +106,41 @@ impl FileSystem {
             }
         }
         self.getattr(ino, patience)
+    }
+
+    /// Has the server give a file or directory to one of its groups (chgrp(1)).
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] where it does not: programs that keep a group where they can (cp -p, tar) take no other
+    /// errno for that. Failures of the way to the server, and of an upload that has to come first.
+    fn set_group(&self, ino: u64, group: u32, kind: EntryKind, deadline: Deadline) -> Result<(), Error> {
+        let changes = self.changes()?;
+        // The server would give the target of a link away.
+        let settable = matches!(kind, EntryKind::File | EntryKind::Directory);
+        if !settable || changes.remote.profile().chgrp() == Capability::No {
+            return Err(Error::NotPermitted);
+        }
+        let path = || match self.table.lock().place(ino) {
+            Ok(Place::Entry { dir, name }) => Ok(dir.join(&name)),
+            // The root is not ours to change, and what was removed has no name.
+            Ok(Place::Root) | Err(_) => Err(Error::NotPermitted),
+        };
+        path()?;
+        if let Some(draft) = self.draft(ino) {
+            // It must be on the server, and a refusal must be told now: at close() it would be that of the bytes.
+            self.settle(ino, &draft, Patience::Until(deadline))?;
+            self.let_go(ino);
+        }
+        let (path, wishes) = (path()?, Wishes { group: Some(group), ..Wishes::default() });
+        match changes.remote.set(&path, &wishes, deadline) {
+            Ok(entry) if self.draft(ino).is_none() => self.took(ino, entry, &wishes),
+            Ok(_) => Ok(()),
+            Err(error) if changes.quiet || matches!(error.kind(), Kind::Unsupported | Kind::Denied) => {
+                log::debug!("{path} keeps its group: {error}");
+                Err(Error::NotPermitted)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn resize(&self, ino: u64, size: u64, handle: Option<u64>, patience: Patience) -> Result<(), Error> {

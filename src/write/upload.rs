@@ -229,6 +229,7 @@ fn step(file: &Arc<WriteFile>, session: &mut Session, path: &RemotePath, bound: 
         let wishes = Wishes {
             mode: attributes.mode.filter(|_| attributes.mode_is_wanted),
             modified: attributes.modified.filter(|_| sends || attributes.time_is_set),
+            group: None,
         };
         match state.staged.errand() {
             Errand::Nothing => None,

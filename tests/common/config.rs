@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::server::{Kind, Options, Tls};
-use super::{UID, USER, pki, servers_dir};
+use super::{GROUP, UID, USER, pki, servers_dir};
 
 /// crypt(3) of [`super::PASSWORD`].
 const HASH: &str =
@@ -65,7 +65,8 @@ pub(crate) fn prepare(
         }
         Kind::Proftpd => {
             write("passwd", passwd(root, "x"));
-            write("group", format!("root:x:0:\nftp:x:{UID}:\n"));
+            write("group", format!("root:x:0:\nftp:x:{UID}:\nshared:x:{GROUP}:{USER}\n"));
+            fs::set_permissions(run.join("group"), private()).unwrap();
             write(
                 "users",
                 format!(
@@ -142,7 +143,7 @@ fn proftpd(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, run: &str, i
          ServerName test\nServerType standalone\nPort {port}\nDefaultAddress {ip}\nSocketBindTight on\nUseIPv6 on\n\
          User ftp\nGroup ftp\nPidFile {run}/pid\nScoreboardFile {run}/score\nScoreboardMutex {run}/mutex\n\
          DelayTable none\nDefaultRoot {root}\nRequireValidShell off\nAuthOrder mod_auth_file.c\n\
-         AuthUserFile {run}/users\nAllowOverwrite on\nAllowStoreRestart on\n\
+         AuthUserFile {run}/users\nAuthGroupFile {run}/group\nAllowOverwrite on\nAllowStoreRestart on\n\
          Umask 022 022\nUseReverseDNS off\nWtmpLog off\nTransferLog none\nMaxInstances 200\n\
          MaxClients {most}\nTimeoutIdle {idle}\nTimeoutNoTransfer 0\n\
          <Anonymous {root}>\n User ftp\n Group ftp\n UserAlias anonymous ftp\n RequireValidShell off\n \

@@ -25,6 +25,9 @@ pub(crate) const STATE: &str = "/var/lib/ftpfs-test";
 /// Owner of the test data, and the user that the servers run as. In no password file but the tests' own.
 pub(crate) const UID: u32 = 60990;
 
+/// A second group of the servers' user, on ProFTPD.
+pub(crate) const GROUP: u32 = 60991;
+
 /// The tests' user on every server, and its password.
 pub(crate) const USER: &str = "tester";
 pub(crate) const PASSWORD: &str = "correct-horse";

@@ -85,6 +85,12 @@ impl Connection<'_> {
                 let path = join(cwd, path);
                 self.set(quirks.writing.chmod, |tree| tree.set_mode(&path, mode))
             }
+            "CHGRP" => match rest.split_once(' ').map(|(group, path)| (group.parse(), join(cwd, path))) {
+                Some((Ok(group), path)) => {
+                    self.set(quirks.writing.chgrp, |tree| tree.set_group(&path, group))
+                }
+                _ => self.reply("501 Bad group"),
+            },
             "UTIME" if quirks.writing.utime_of_three => match times_of_three(rest) {
                 Some(turned) => self.set_time(quirks.writing.utime, &turned, cwd),
                 None => self.reply("550 No such file"),
@@ -109,6 +115,11 @@ impl Connection<'_> {
                 let Ok(mode) = u16::from_str_radix(mode, 8) else { return self.reply("501 Bad mode") };
                 let path = join(cwd, path);
                 self.set(setting, |tree| tree.set_mode(&path, mode))
+            }
+            Some(("UNIX.group", group)) => {
+                let Ok(group) = group.parse() else { return self.reply("501 Bad group") };
+                let path = join(cwd, path);
+                self.set(quirks.writing.mff_group, |tree| tree.set_group(&path, group))
             }
             _ => self.reply("501 Bad facts"),
         }

@@ -289,10 +289,14 @@ impl<'a> Connection<'a> {
             }
             "MLST" if quirks.mlst => {
                 std::thread::sleep(quirks.writing.slow_facts.unwrap_or_default());
-                let facts = self.shared.tree.lock().facts(&path).map(|facts| match quirks.mlst_globs {
+                let tree = self.shared.tree.lock();
+                let group = tree.group(&path).filter(|_| quirks.writing.tells_groups());
+                let group = group.map(|group| format!("UNIX.group={group};")).unwrap_or_default();
+                let facts = tree.facts(&path).map(|facts| match quirks.mlst_globs {
                     true if path.contains(['*', '?', '[']) => "type=file;size=0;".to_owned(),
-                    _ => facts,
+                    _ => facts + &group,
                 });
+                drop(tree);
                 match facts {
                     Some(facts) => self.reply(&format!("250-Listing\r\n {facts} {path}\r\n250 End")),
                     None => self.absent(argument),
@@ -346,10 +350,19 @@ impl<'a> Connection<'a> {
         match quirks.feat {
             Some(text) => self.reply(text),
             None => {
-                let mlst = if quirks.mlst { " MLST type*;size*;modify*;unique*;UNIX.mode*;\r\n" } else { "" };
+                let writing = &quirks.writing;
+                let group = if writing.tells_groups() { "UNIX.group*;" } else { "" };
+                let mlst = match quirks.mlst {
+                    true => format!(" MLST type*;size*;modify*;unique*;UNIX.mode*;{group}\r\n"),
+                    false => String::new(),
+                };
                 let mfmt = if quirks.writing.mfmt == Setting::Unknown { "" } else { " MFMT\r\n" };
-                let mff =
-                    if quirks.writing.mff == Setting::Unknown { "" } else { " MFF modify;UNIX.mode;\r\n" };
+                let mff = match (writing.mff != Setting::Unknown, writing.mff_group != Setting::Unknown) {
+                    (true, true) => " MFF modify;UNIX.mode;UNIX.group;\r\n",
+                    (true, false) => " MFF modify;UNIX.mode;\r\n",
+                    (false, true) => " MFF UNIX.group;\r\n",
+                    (false, false) => "",
+                };
                 let pret = if quirks.pret.is_some_and(|(_, told)| told) { " PRET\r\n" } else { "" };
                 self.reply(&format!(
                     "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n{mfmt}{mff}{pret}{mlst} REST STREAM\r\n SIZE\r\n211 End"

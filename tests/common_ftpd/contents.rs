@@ -147,6 +147,14 @@ impl Tree {
         Ok(())
     }
 
+    pub(super) fn set_group(&mut self, path: &str, group: u32) -> Changed {
+        let id = self.entry(path).map(|entry| entry.id).ok_or_else(|| format!("{path}: {ABSENT}"))?;
+        if let Some(entry) = self.by_id(id) {
+            entry.group = group;
+        }
+        Ok(())
+    }
+
     /// Files only.
     pub(super) fn set_time(&mut self, path: &str, to: i64) -> Changed {
         let id = self.entry(path).map(|entry| entry.id).ok_or_else(|| format!("{path}: {ABSENT}"))?;
@@ -167,6 +175,11 @@ impl Tree {
     /// The mode bits of what is at `path`.
     pub(crate) fn mode(&self, path: &str) -> Option<u16> {
         self.entry(path).map(|entry| entry.mode)
+    }
+
+    /// The number of the group of what is there, 0 if it was never set.
+    pub(crate) fn group(&self, path: &str) -> Option<u32> {
+        self.entry(path).map(|entry| entry.group)
     }
 
     /// When a file was last modified, in seconds since 1970.

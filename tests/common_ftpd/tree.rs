@@ -26,6 +26,7 @@ pub(super) struct Entry {
     /// Told by MLSD and MLST.
     pub(super) unique: u64,
     pub(super) mode: u16,
+    pub(super) group: u32,
     /// False while an upload runs, and after one that broke.
     pub(super) whole: bool,
     pub(super) node: Node,
@@ -117,7 +118,7 @@ impl Tree {
         self.last_id += 1;
         let id = FileId(self.last_id);
         let unique = path.bytes().fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        self.nodes.insert(path.to_owned(), Entry { id, unique, mode, whole: true, node });
+        self.nodes.insert(path.to_owned(), Entry { id, unique, mode, group: 0, whole: true, node });
         id
     }
 

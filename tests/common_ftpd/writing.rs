@@ -26,8 +26,12 @@ pub(crate) struct Writing {
     pub(crate) chmod: Setting,
     /// `SITE UTIME`.
     pub(crate) utime: Setting,
-    /// MFF, also in FEAT.
+    /// MFF of times and modes, also in FEAT.
     pub(crate) mff: Setting,
+    /// `SITE CHGRP`. Where a group can be set, MLST tells it.
+    pub(crate) chgrp: Setting,
+    /// `MFF UNIX.group`, also in FEAT.
+    pub(crate) mff_group: Setting,
     /// `SITE UTIME path atime mtime ctime UTC` is the form that is known, not the other one.
     pub(crate) utime_of_three: bool,
     /// What MFMT says when it has set a time.
@@ -89,6 +93,8 @@ impl Default for Writing {
             chmod: Setting::Works,
             utime: Setting::Works,
             mff: Setting::Unknown,
+            chgrp: Setting::Unknown,
+            mff_group: Setting::Unknown,
             utime_of_three: false,
             mfmt_done: None,
             allo: false,
@@ -116,6 +122,11 @@ impl Default for Writing {
 }
 
 impl Writing {
+    /// Whether MLST tells groups.
+    pub(crate) fn tells_groups(&self) -> bool {
+        (self.chgrp, self.mff_group) != (Setting::Unknown, Setting::Unknown)
+    }
+
     /// A server that knows no SITE and no MFMT, and whose MDTM only tells.
     pub(crate) fn without_settings() -> Writing {
         let (mfmt, chmod, utime) = (Setting::Unknown, Setting::Unknown, Setting::Unknown);

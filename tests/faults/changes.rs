@@ -23,7 +23,7 @@ const TIME: i64 = 1_234_567_890;
 
 fn wishes() -> Wishes {
     let modified = Modified { seconds: TIME, nanos: 0, precision: Precision::Second };
-    Wishes { mode: Some(0o600), modified: Some(modified) }
+    Wishes { mode: Some(0o600), modified: Some(modified), group: None }
 }
 
 const VERBS: [Verb; 7] = [

@@ -25,6 +25,7 @@ mod cuts;
 #[cfg(test)]
 mod dataways;
 #[cfg(test)]
+mod groups;
 mod hostile;
 #[cfg(test)]
 mod limits;

@@ -127,12 +127,17 @@ fn commands_are_refused_as_told() {
     let unset = Writing::without_settings();
     let refused = RefusedUpload { reply: "553 Could not create file.", after_data: false };
     type Commands = &'static [(&'static str, u16)];
-    let table: [(&str, Writing, Commands); 8] = [
+    let table: [(&str, Writing, Commands); 9] = [
         ("no settings", unset, &[("SITE CHMOD 600 big", 500), ("MFMT 20200102030405 big", 500)]),
         (
             "chmod refused",
             Writing { chmod: Setting::Refused, ..Writing::default() },
             &[("SITE CHMOD 600 big", 550)],
+        ),
+        (
+            "SITE CHGRP refused",
+            Writing { chgrp: Setting::Refused, mff_group: Setting::Works, ..Writing::default() },
+            &[("SITE CHGRP 7 big", 550), ("MFF UNIX.group=7; big", 200), ("MFF UNIX.group=x; big", 501)],
         ),
         ("no APPE", Writing { appe: false, ..Writing::default() }, &[("APPE big", 502)]),
         ("no SIZE", Writing { size: false, ..Writing::default() }, &[("SIZE big", 500)]),

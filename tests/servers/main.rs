@@ -39,6 +39,7 @@ macro_rules! on_every_server {
 mod charsets;
 mod edits;
 mod fstab;
+mod groups;
 mod limited;
 mod matrix;
 mod model;

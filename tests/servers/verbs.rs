@@ -200,7 +200,7 @@ fn modes_and_times_are_set(kind: Kind) {
     for round in 0..2 {
         // pure-ftpd opens what it changes, so its owner must be able to read it.
         for mode in [0o600, if kind == Kind::PureFtpd { 0o400 } else { 0o7 }, 0o644] {
-            let wishes = Wishes { mode: Some(mode), modified: Some(at(MOMENT + round)) };
+            let wishes = Wishes { mode: Some(mode), modified: Some(at(MOMENT + round)), group: None };
             let entry = b.remote.set(&path, &wishes, deadline()).unwrap().unwrap();
             assert_eq!(b.mode("file"), u32::from(mode));
             assert_eq!(b.modified("file"), MOMENT + round);
@@ -214,7 +214,7 @@ fn modes_and_times_are_set(kind: Kind) {
     {
         let mut lease = b.remote.lease("set", &path, Lane::Metadata, deadline()).unwrap();
         let session = lease.session().unwrap();
-        let wishes = Wishes { mode: Some(0o640), modified: None };
+        let wishes = Wishes { mode: Some(0o640), ..Wishes::default() };
         let settled = session.settle(path.as_bytes(), &wishes, deadline()).unwrap();
         assert!(
             matches!((&settled.mode, &settled.modified), (Granted::Yes, Granted::NotAsked)),
@@ -231,9 +231,9 @@ fn modes_and_times_are_set(kind: Kind) {
     }
     // Directories: a mode everywhere, a time where the server can.
     let dir = b.path("dir");
-    b.remote.set(&dir, &Wishes { mode: Some(0o711), modified: None }, deadline()).unwrap();
+    b.remote.set(&dir, &Wishes { mode: Some(0o711), ..Wishes::default() }, deadline()).unwrap();
     assert_eq!(b.mode("dir"), 0o711);
-    let touched = b.remote.set(&dir, &Wishes { mode: None, modified: Some(at(MOMENT)) }, deadline());
+    let touched = b.remote.set(&dir, &Wishes { modified: Some(at(MOMENT)), ..Wishes::default() }, deadline());
     match kind {
         Kind::Proftpd | Kind::PureFtpd => {
             touched.unwrap();
@@ -243,7 +243,7 @@ fn modes_and_times_are_set(kind: Kind) {
     }
     // What cannot be said is refused, and changes nothing.
     for seconds in [-1, i64::MAX] {
-        let wishes = Wishes { mode: None, modified: Some(at(seconds)) };
+        let wishes = Wishes { modified: Some(at(seconds)), ..Wishes::default() };
         assert_eq!(failure(b.remote.set(&path, &wishes, deadline())), Failure::BadName);
     }
     assert_eq!(b.modified("file"), MOMENT + 1);
@@ -342,22 +342,30 @@ fn each_refusal_has_its_kind(kind: Kind) {
             "rename without permission",
         ),
         (
-            failure(r.set(&p("missing"), &Wishes { mode: Some(0o600), modified: None }, deadline())),
+            failure(r.set(&p("missing"), &Wishes { mode: Some(0o600), ..Wishes::default() }, deadline())),
             Failure::NotFound,
             "chmod missing",
         ),
         (
-            failure(r.set(&p("locked/file"), &Wishes { mode: Some(0o600), modified: None }, deadline())),
+            failure(r.set(&p("locked/file"), &Wishes { mode: Some(0o600), ..Wishes::default() }, deadline())),
             Failure::Denied,
             "chmod without permission",
         ),
         (
-            failure(r.set(&p("missing"), &Wishes { mode: None, modified: Some(at(MOMENT)) }, deadline())),
+            failure(r.set(
+                &p("missing"),
+                &Wishes { modified: Some(at(MOMENT)), ..Wishes::default() },
+                deadline(),
+            )),
             Failure::NotFound,
             "touch missing",
         ),
         (
-            failure(r.set(&p("locked/file"), &Wishes { mode: None, modified: Some(at(MOMENT)) }, deadline())),
+            failure(r.set(
+                &p("locked/file"),
+                &Wishes { modified: Some(at(MOMENT)), ..Wishes::default() },
+                deadline(),
+            )),
             Failure::Denied,
             "touch without permission",
         ),
@@ -420,7 +428,7 @@ fn odd_names_are_changed_themselves_or_not_at_all(kind: Kind) {
             continue;
         }
         let path = b.path(name);
-        let wishes = Wishes { mode: Some(0o604), modified: Some(at(MOMENT)) };
+        let wishes = Wishes { mode: Some(0o604), modified: Some(at(MOMENT)), group: None };
         match b.remote.set(&path, &wishes, deadline()) {
             Ok(_) => {
                 let is = local.metadata().unwrap();

@@ -36,6 +36,16 @@ pub fn parse_mlst_line(line: &[u8]) -> Option<(RemoteEntry, Box<[u8]>)> {
     }
 }
 
+/// The number in the fact `UNIX.group` (ProFTPD 1.3.8) of the line that [`parse_mlst_line`] parses.
+pub(crate) fn mlst_group(line: &[u8]) -> Option<u32> {
+    let (facts, _) = split(line.strip_prefix(b" ").unwrap_or(line))?;
+    let number = |fact: &[u8]| {
+        let (name, value) = fact.split_at_checked(b"UNIX.group=".len())?;
+        if name.eq_ignore_ascii_case(b"UNIX.group=") { decimal(value) } else { None }
+    };
+    facts.split(|&b| b == b';').find_map(number)?.try_into().ok()
+}
+
 /// Cuts at the first blank. Where a link's target has a blank itself (ProFTPD 1.3.8 with `FactsOptions
 /// UseSlink`), the facts are not over before `; `.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -96,7 +96,7 @@ fn a_server_without_a_command_is_asked_once() {
     let remote = connect(&server);
     server.script.lock().reply = Some(("SITE", "500 what"));
     for _ in 0..3 {
-        let wishes = Wishes { mode: Some(0o600), modified: None };
+        let wishes = Wishes { mode: Some(0o600), ..Wishes::default() };
         let error = remote.set(&path("/file"), &wishes, deadline()).unwrap_err();
         assert_eq!(error.kind(), Kind::Unsupported);
         let error = remote.make_symlink(b"file", &path("/link"), deadline()).unwrap_err();

@@ -127,6 +127,22 @@ fn what_is_no_mlsd_line() {
 }
 
 #[test]
+fn a_group_is_told_by_its_number_only() {
+    for (line, group) in [
+        (" modify=20240309174501;UNIX.group=60991;UNIX.groupname=staff;UNIX.mode=0644; /a", Some(60_991)),
+        ("type=file;unix.GROUP=0; a", Some(0)),
+        ("type=file;UNIX.groupname=7; a", None),
+        ("type=file;UNIX.group=staff; a", None),
+        ("type=file;UNIX.group=-1; a", None),
+        ("type=file;UNIX.group=4294967296; a", None),
+        ("type=file; UNIX.group=7;", None),
+        ("", None),
+    ] {
+        assert_eq!(mlst_group(line.as_bytes()), group, "{line:?}");
+    }
+}
+
+#[test]
 fn mlst_gives_the_name_and_the_path_as_sent() {
     for (line, name, path, kind) in [
         (" size=12;type=file; /a/b c.txt", "b c.txt", "/a/b c.txt", EntryKind::File),
