@@ -26,6 +26,7 @@ mod cuts;
 mod dataways;
 #[cfg(test)]
 mod groups;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod limits;

@@ -28,8 +28,11 @@ fn a_later_session_logs_in_in_one_round_trip_as_the_first_was_answered() {
     server.script.lock().reply = Some(("USER", "230 no password today"));
     let _ = open();
     assert_eq!(asks(), Capability::No);
-    server.script.lock().seen.clear();
-    assert!(open().unwrap().is_ready());
+    // Another server, since this one may still be reading what came behind USER.
+    let server = Scripted::start(&[]);
+    server.script.lock().reply = Some(("USER", "230 no password today"));
+    let mut last = Session::open(Arc::new(server.config()), profile.clone(), deadline()).unwrap();
+    assert!(last.is_ready());
     assert_eq!(server.script.lock().seen[..2], ["USER u", "TYPE I"]);
 }
 
