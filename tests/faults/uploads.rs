@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::common_ftpd::{FaultAt, FaultEnd, ReplyCut, Tree, UploadFault, Writing, pattern};
+use crate::common_ftpd::{FaultAt, FaultEnd, RefusedUpload, ReplyCut, Tree, UploadFault, Writing, pattern};
 use crate::mounted::{Mounted, close, create, errno, errno_name, fill, open_end, state, table};
 
 const SIZE: usize = 2_000_000;
 const OLD: usize = 100_000;
+/// A file that goes out with the command that announces it.
+const SMALL: usize = 3000;
 /// Where a patch begins.
 const PATCHED: usize = 1_000_000;
 /// Positions of the data stream.
@@ -25,6 +27,8 @@ const MOST_REPLIES: usize = 60;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
     Create,
+    /// A small one, over a connection that has sent others.
+    CreateSmall,
     Append,
     /// Another content in place of a shorter one, by O_TRUNC.
     Replace,
@@ -38,6 +42,7 @@ impl Deed {
         let (old, new) = (pattern(6, OLD), pattern(7, SIZE));
         match self {
             Deed::Create => (None, new.clone(), new),
+            Deed::CreateSmall => (None, pattern(8, SMALL), pattern(8, SMALL)),
             Deed::Append => {
                 let all = [&old[..], &new].concat();
                 (Some(old), new, all)
@@ -54,7 +59,7 @@ impl Deed {
     /// Opens, writes and closes. The first error counts; notes whether open() and write() took it all.
     fn act(self, path: &Path, bytes: &[u8], accepted: &AtomicBool) -> io::Result<()> {
         let (written, closed) = match self {
-            Deed::Create | Deed::Replace => fill(create(path)?, bytes),
+            Deed::Create | Deed::CreateSmall | Deed::Replace => fill(create(path)?, bytes),
             Deed::Append => fill(open_end(path)?, bytes),
             Deed::Patch => {
                 let file = OpenOptions::new().write(true).open(path)?;
@@ -94,6 +99,13 @@ fn attempt(point: &Point) -> Row {
     let mounted = Mounted::good(tree);
     // The name is known, or known to be absent: what is cut is the upload.
     mounted.call("a listing", |dir| std::fs::read_dir(dir).map(Iterator::count)).unwrap();
+    if point.deed == Deed::CreateSmall {
+        for number in 0..3 {
+            mounted
+                .call("others", move |dir| std::fs::write(dir.join(format!("w{number}")), "small"))
+                .unwrap();
+        }
+    }
     mounted.break_by(point.writing.clone());
     let deed = point.deed;
     let bytes = new.clone();
@@ -134,7 +146,7 @@ fn attempt(point: &Point) -> Row {
         // anew. What it did not touch must still be there.
         let kept = mounted.landed("file");
         let is_there = match deed {
-            Deed::Create | Deed::Replace => true,
+            Deed::Create | Deed::CreateSmall | Deed::Replace => true,
             Deed::Append => kept.is_some_and(|kept| all.starts_with(&kept) && kept.len() >= OLD),
             Deed::Patch => kept == old,
         };
@@ -170,7 +182,8 @@ fn data_points(deed: Deed, positions: usize) -> Vec<Point> {
         [FaultEnd::Says426, FaultEnd::ControlToo, FaultEnd::Lies226, FaultEnd::NoReply];
     let mut points = Vec::new();
     for position in 0..positions {
-        let byte = position * SIZE / positions + 7 * position;
+        let size = if deed == Deed::CreateSmall { SMALL } else { SIZE };
+        let byte = position * size / positions + 7 * position;
         for (times, often) in [(1, "once"), (usize::MAX, "always")] {
             let end = ENDS[(position + times % 2) % ENDS.len()];
             let fault = Some(UploadFault { at: FaultAt::Byte(byte), end, times });
@@ -186,6 +199,27 @@ fn data_points(deed: Deed, positions: usize) -> Vec<Point> {
         }
     }
     points
+}
+
+#[test]
+fn a_new_small_file_whose_data_is_cut_is_whole_or_close_says_so() {
+    let mut points = data_points(Deed::CreateSmall, POSITIONS / 4);
+    for (after_data, reply) in [
+        (false, "550 x: Permission denied"),
+        (false, "553 Not today"),
+        (false, "425 No data connection"),
+        (false, "421 Going down"),
+        (false, "452 Disk full"),
+        (true, "552 Quota exceeded"),
+        (true, "451 Trouble"),
+    ] {
+        let writing = Writing { refuses: Some(RefusedUpload { after_data, reply }), ..Writing::default() };
+        points.push(Point { deed: Deed::CreateSmall, what: format!("{reply}, {after_data}"), writing });
+    }
+    let rows = table(&points, attempt);
+    judge("create, a small one", &rows);
+    let survived = rows.iter().filter(|row| row.point.ends_with("once") && row.close == "0").count();
+    assert!(survived >= POSITIONS / 4, "one cut is survived: {survived}");
 }
 
 #[test]
@@ -252,6 +286,11 @@ mod control_connections_cut_at_any_reply_of_an_upload_lose_nothing {
     #[test]
     fn new_file() {
         cut_control(Deed::Create);
+    }
+
+    #[test]
+    fn new_small_file() {
+        cut_control(Deed::CreateSmall);
     }
 
     #[test]
