@@ -163,6 +163,12 @@ impl DirectoryCache {
         self.state.lock().store.listing(dir, now)
     }
 
+    /// The fresh listing of `dir`, if it is in memory, for who only wants to know the order of its names: changes of ours
+    /// may be missing. It costs nothing of the listing's length.
+    pub fn outline(&self, dir: &RemotePath, now: Instant) -> Option<Arc<Frozen>> {
+        self.state.lock().store.outline(dir, now)
+    }
+
     /// What memory knows of `name` in `dir`.
     pub fn cached(&self, dir: &RemotePath, name: &Name, now: Instant) -> Option<Answer> {
         self.state.lock().store.answer(dir, name, now)

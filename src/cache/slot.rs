@@ -74,6 +74,11 @@ impl Slot {
         Some(shown)
     }
 
+    /// The listing without the changes that nobody has looked at yet.
+    pub(super) fn outline(&self) -> Option<Arc<Frozen>> {
+        self.listing.as_ref().map(|listed| listed.frozen.clone())
+    }
+
     /// Makes our changes part of the listing.
     fn merge(&mut self, serial: &mut u64) {
         if self.pending.is_empty() {

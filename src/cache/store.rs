@@ -63,6 +63,12 @@ impl Store {
         self.has_listing(dir, now).then(|| self.show(dir)).flatten()
     }
 
+    /// The fresh listing of `dir`, as the server told it or as it was shown last: younger changes may be missing, which
+    /// are not worth the time to make them part of it.
+    pub(super) fn outline(&mut self, dir: &RemotePath, now: Instant) -> Option<Arc<Frozen>> {
+        self.has_listing(dir, now).then(|| self.slots.peek(dir)?.outline()).flatten()
+    }
+
     pub(super) fn has_listing(&mut self, dir: &RemotePath, now: Instant) -> bool {
         let learned = self.slots.get(dir).and_then(Slot::listed);
         learned.is_some_and(|learned| self.is_fresh(learned, now))

@@ -98,7 +98,7 @@ impl Session {
                 Err(Failure::Final(Error::Refused { reply, .. }))
                     if plan.allocate.is_some() && self.wants_allo(&reply, &plan.transfer) => {}
                 Err(Failure::Final(error)) => {
-                    if error.is_fatal() {
+                    if error.is_fatal() && self.profile.quirks().channel_ahead != Capability::Yes {
                         self.profile.lost_channel(&error.to_string());
                     }
                     return Err(error);
@@ -344,7 +344,8 @@ impl Session {
     /// that answers first finds the first flight there when it begins.
     fn secure_soon(&mut self, data: &mut Stream, deadline: Deadline) -> Result<(), Error> {
         let Some(tls) = self.tls.as_ref().filter(|_| self.protects_data()) else { return Ok(()) };
-        if self.profile.tls.answers_first() != Capability::Yes {
+        // A refusal would waste the last session, without which there are no more data connections.
+        if self.profile.tls.answers_first() != Capability::Yes || tls.has_one_left() {
             return Ok(());
         }
         let stall = self.config.timeouts.stall;
@@ -510,7 +511,11 @@ impl Session {
         deadline: Deadline,
     ) -> Result<Option<Reply>, Error> {
         let opening = self.opening(transfer, data, deadline.at_most(TRIAL));
-        opening.inspect_err(|_| self.profile.learn(|quirks| quirks.channel_ahead = Capability::No))
+        opening.inspect_err(|error| {
+            if matches!(error, Error::Deadline { .. }) {
+                self.profile.learn(|quirks| quirks.channel_ahead = Capability::No);
+            }
+        })
     }
 
     /// Whether an upload was refused for the want of ALLO, which is sent from now on.

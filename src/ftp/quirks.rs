@@ -3,6 +3,8 @@
 //! Nothing here is guessed from a server's name. `Untold` is the state of a server that has not been seen in
 //! the situation; it is then treated as a good one.
 
+use std::time::{Duration, Instant};
+
 use crate::ftp::data::Method;
 use crate::ftp::features::Capability;
 use crate::ftp::reply::Reply;
@@ -25,6 +27,10 @@ pub struct Quirks {
     pub channel_ahead: Capability,
     /// How often it was of no use since it was the last time.
     pub channels_lost: u8,
+    /// When that was counted last.
+    pub channel_lost_at: Option<Instant>,
+    /// The last login with all commands together failed without a reason.
+    pub login_lost: bool,
     /// USER is answered with 331 and PASS with 230: later sessions send both together, and their settings with them.
     pub asks_password: Capability,
     /// EPSV and PASV may follow the end of a transfer's data before the transfer is confirmed.
@@ -41,10 +47,13 @@ pub struct Quirks {
 /// restarted takes one or two with it.
 const ENOUGH_LOST: u8 = 3;
 
+/// Where they have been of use, those that are lost within this time are lost together, by one trouble of the network.
+const TOGETHER: Duration = Duration::from_secs(10);
+
 impl Quirks {
     /// Counts a data connection that was made ahead and was of use, or of none; whether no more are to be made is
     /// news.
-    pub(crate) fn note_channel(&mut self, was_of_use: bool) -> bool {
+    pub(crate) fn note_channel(&mut self, was_of_use: bool, now: Instant) -> bool {
         if was_of_use {
             self.channels_lost = 0;
             if self.channel_ahead == Capability::Untold {
@@ -52,12 +61,28 @@ impl Quirks {
             }
             return false;
         }
+        let is_one_of_many = self.channel_ahead == Capability::Yes
+            && self.channel_lost_at.is_some_and(|at| now.saturating_duration_since(at) < TOGETHER);
+        if is_one_of_many {
+            return false;
+        }
+        self.channel_lost_at = Some(now);
         self.channels_lost = self.channels_lost.saturating_add(1);
         let is_news = self.channels_lost == ENOUGH_LOST;
         if is_news {
             self.channel_ahead = Capability::No;
         }
         is_news
+    }
+
+    /// Counts a login with all commands together that failed without a reason (a reset, a timeout, an end without a
+    /// word); whether it is the second one in a row, and later sessions go step by step.
+    pub(crate) fn note_lost_login(&mut self) -> bool {
+        let again = std::mem::replace(&mut self.login_lost, true);
+        if again {
+            self.asks_password = Capability::No;
+        }
+        again
     }
 }
 
@@ -117,6 +142,37 @@ fn speaks_of(reply: &Reply, words: &str, path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn channels_that_are_lost_together_count_once_where_they_were_of_use() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut new = Quirks::default();
+        assert_eq!([0, 0, 0].map(|second| new.note_channel(false, at(second))), [false, false, true]);
+        assert_eq!(new.channel_ahead, Capability::No);
+        let mut proven = Quirks::default();
+        proven.note_channel(true, at(0));
+        let told = [1, 2, 10, 12, 13, 30].map(|second| proven.note_channel(false, at(second)));
+        assert_eq!(told, [false, false, false, false, false, true]);
+        let mut useful = Quirks::default();
+        useful.note_channel(true, at(0));
+        for second in (0..100).step_by(20) {
+            assert!(!useful.note_channel(false, at(second)));
+            useful.note_channel(true, at(second + 1));
+        }
+        assert_eq!(useful.channel_ahead, Capability::Yes);
+    }
+
+    #[test]
+    fn two_logins_that_are_lost_in_a_row_are_not_the_networks_fault() {
+        let mut quirks = Quirks { asks_password: Capability::Yes, ..Quirks::default() };
+        assert!(!quirks.note_lost_login());
+        quirks.login_lost = false;
+        assert!(!quirks.note_lost_login());
+        assert_eq!(quirks.asks_password, Capability::Yes);
+        assert!(quirks.note_lost_login());
+        assert_eq!(quirks.asks_password, Capability::No);
+    }
     use crate::ftp::reply::ReplyParser;
 
     fn reply(text: &str) -> Reply {

@@ -12,6 +12,7 @@ use crate::ftp::error::Error;
 use crate::ftp::features::{Capability, Features};
 use crate::ftp::flow::InFlight;
 use crate::ftp::profile::ServerProfile;
+use crate::ftp::quirks::Quirks;
 use crate::ftp::reply::Reply;
 use crate::ftp::tls::{self, TlsContext, TlsMode};
 use crate::ftp::transport;
@@ -349,21 +350,30 @@ impl Session {
                 return Err(LoginError::Failed(Error::Closed(Some(reply))));
             }
         }
+        self.profile.learn(|quirks| quirks.login_lost = false);
         let replies =
             commands[2..].iter().map(|_| self.control.reply(deadline)).collect::<Result<Vec<_>, _>>()?;
         self.take_settings(&replies, deadline)
     }
 
-    /// Goes step by step from now on, unless the server gave a reason for its refusal.
+    /// Goes step by step from now on, unless the server gave a reason for its refusal. What may as well be a trouble of
+    /// the network has to come twice.
     fn doubt_login(&self, error: &LoginError) {
-        let is_told = match error {
-            LoginError::Full(Error::Closed(told)) => told.is_some(),
-            LoginError::Full(_) | LoginError::Denied(_) | LoginError::Insecure(_) => true,
-            LoginError::Failed(_) => false,
+        let doubts = match error {
+            LoginError::Full(Error::Closed(Some(_))) | LoginError::Denied(_) | LoginError::Insecure(_) => {
+                false
+            }
+            LoginError::Failed(Error::Closed(Some(_)) | Error::Misbehaved(_)) => {
+                self.profile.learn(|quirks| quirks.asks_password = Capability::No);
+                true
+            }
+            LoginError::Full(Error::Closed(None)) | LoginError::Failed(_) => {
+                self.profile.learn(Quirks::note_lost_login)
+            }
+            LoginError::Full(_) => false,
         };
-        if !is_told {
+        if doubts {
             log::info!("logging in step by step from now on: {error}");
-            self.profile.learn(|quirks| quirks.asks_password = Capability::No);
         }
     }
 

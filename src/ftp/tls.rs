@@ -210,6 +210,11 @@ impl TlsContext {
         ClientConnection::new(self.config.clone(), self.name.clone())
     }
 
+    /// Whether just one data connection could resume the session.
+    pub(crate) fn has_one_left(&self) -> bool {
+        self.sessions.has_one_left()
+    }
+
     /// Whether the next data connection could not resume the session although earlier ones could: a ticket of
     /// TLS 1.3 serves once, and ProFTPD 1.3.8 hands out none with an upload.
     pub(crate) fn has_run_out(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::ftp::control::ControlConnection;
@@ -92,7 +92,8 @@ impl<'a> Transfer<'a> {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err(Error::SilentEnd),
                 Err(e) => {
-                    if self.is_on_trial() && !self.has_begun {
+                    let is_timeout = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                    if self.is_on_trial() && !self.has_begun && is_timeout {
                         // A server that sends nothing over it would each time take as long.
                         self.profile.learn(|quirks| quirks.channel_ahead = Capability::No);
                     }
@@ -138,10 +139,10 @@ impl<'a> Transfer<'a> {
             Some(reply) => reply,
             None => self.final_reply(deadline)?,
         };
-        let order_is_known = self.profile.quirks().asks_behind_data == Capability::Yes;
-        if asks_first && !reply.is_completion() && (!order_is_known || matches!(reply.code(), 500..=503)) {
-            // It may be the answer to what was sent behind the data: pure-ftpd 1.0.50 does not know commands while
-            // a transfer runs, and says so at once. The connection is broken when this is dropped.
+        if asks_first && matches!(reply.code(), 500..=503) {
+            // It is the answer to what was sent behind the data: pure-ftpd 1.0.50 does not know commands while a
+            // transfer runs, and says so at once. The connection is broken when this is dropped. (Any other answer
+            // out of turn shows itself by the next one.)
             self.profile.learn(|quirks| quirks.asks_behind_data = Capability::No);
             return Err(Error::Closed(Some(reply)));
         }
@@ -164,7 +165,7 @@ impl<'a> Transfer<'a> {
             self.ask_ahead(false);
         }
         if self.next.was_ahead {
-            self.profile.learn(|quirks| quirks.note_channel(true));
+            self.profile.learn(|quirks| quirks.note_channel(true, Instant::now()));
             self.next.was_ahead = false;
         }
         Ok(reply)
@@ -226,9 +227,16 @@ impl Drop for Transfer<'_> {
         }
         let asked_first = matches!(self.next.warm, Some(Warm::Asked { behind_data: true, .. }));
         if asked_first && !self.settled {
-            self.profile.learn(|quirks| quirks.asks_behind_data = Capability::No);
+            self.profile.learn(|quirks| {
+                if quirks.asks_behind_data == Capability::Untold {
+                    quirks.asks_behind_data = Capability::No;
+                }
+            });
         }
-        if self.next.was_ahead {
+        // Where they are known to be of use, one that the server has seen is not what a transfer fails for.
+        let is_seen = self.has_begun
+            || (self.control.was_announced() && self.profile.quirks().channel_ahead == Capability::Yes);
+        if self.next.was_ahead && !is_seen {
             self.profile.lost_channel("a transfer failed over it");
         }
     }

@@ -199,7 +199,7 @@ impl ServerProfile {
     /// Notes that a data connection was made ahead, or asked for, in vain.
     pub(crate) fn lost_channel(&self, reason: &str) {
         log::debug!("a data connection made ahead was of no use: {reason}");
-        if self.learn(|quirks| quirks.note_channel(false)) {
+        if self.learn(|quirks| quirks.note_channel(false, Instant::now())) {
             log::info!("data connections are no longer made ahead: {reason}");
         }
     }

@@ -92,6 +92,8 @@ struct State {
     parked: VecDeque<(u64, Revoke)>,
     /// Parked connections that were asked for and have not heard it yet.
     revoked: usize,
+    /// Connections that are being made for work that nobody waits for.
+    ahead: usize,
     /// When the caretaker wakes by itself; `None` for never.
     rests_until: Option<Instant>,
     closing: bool,
@@ -131,6 +133,7 @@ impl Pool {
             tickets: 0,
             parked: VecDeque::new(),
             revoked: 0,
+            ahead: 0,
             rests_until: None,
             closing: false,
         };
@@ -184,15 +187,15 @@ impl Pool {
         let mut state = shared.state.lock();
         let spare = state.limit.current(Instant::now()).saturating_sub(1);
         let is_free = state.queue.is_empty() && !state.closing && state.breaker.open().is_none();
-        if !is_free || state.data >= spare {
+        if !is_free || state.data + state.ahead >= spare {
             return None;
         }
-        // Counted before one is made, so that several at once leave one over.
-        state.data += 1;
+        // Counted while one is made, so that several at once leave one over; not as one in use, which those who ask
+        // would wait for.
+        state.ahead += 1;
         let taken = shared.take(&mut state, Lane::Metadata, deadline);
-        if taken.is_none() {
-            state.data -= 1;
-        }
+        state.ahead -= 1;
+        state.data += usize::from(taken.is_some());
         drop(state);
         shared.changed.notify_all();
         let (session, fresh) = taken?;

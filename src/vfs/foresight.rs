@@ -15,7 +15,7 @@ const YOUNG: u32 = 4;
 
 impl Tree for DirectoryCache {
     fn listing(&self, dir: &RemotePath) -> Option<Arc<Frozen>> {
-        self.cached_listing(dir, Instant::now()).map(|(listing, _)| listing)
+        self.outline(dir, Instant::now())
     }
 }
 
@@ -52,6 +52,10 @@ impl FileSystem {
         let answer = self.directories.cached(&dir, &name, now)?;
         let entry = answer.entry.filter(|entry| entry.kind == listed.kind)?;
         let version = self.versions.of(&dir.join(&name), &entry)?;
+        // The listing that was looked at may be older than what is known of the file.
+        if bytes && version.size > self.foresight.lock().largest() {
+            return None;
+        }
         let check = now.saturating_duration_since(answer.learned) >= self.config.attr_timeout / YOUNG;
         Some(Wanted { dir, name, version, bytes, check })
     }

@@ -25,6 +25,12 @@ struct State {
 }
 
 impl Sessions {
+    /// Whether there is just one ticket left, which serves once.
+    pub(super) fn has_one_left(&self) -> bool {
+        let state = self.0.lock();
+        state.tls12.is_none() && state.tls13.len() == 1
+    }
+
     /// Whether there were tickets and none is left.
     pub(super) fn has_run_out(&self) -> bool {
         let state = self.0.lock();

@@ -16,6 +16,8 @@ use crate::remote::{Name, Pool, RemotePath};
 const START: Duration = Duration::from_secs(10);
 /// No bytes for this long, and the transfer is given up, so that a stalled one does not keep its connection.
 const STALL: Duration = Duration::from_secs(4);
+/// One file in all: it is small, and nobody waits for it.
+const WHOLE: Duration = Duration::from_secs(30);
 /// Less than this is waited for, though somebody wants the connection: stopping takes as long.
 const REST: usize = 64 * 1024;
 /// Received at once.
@@ -92,16 +94,18 @@ pub(super) fn fetch(
         Ok(started) => started,
         Err(error) => return error.into(),
     };
+    let is_another = facts.is_some_and(|facts| !wanted.is_confirmed(facts, inquiry));
     progress();
-    if facts.is_some_and(|facts| !wanted.is_confirmed(facts, inquiry)) {
+    if is_another {
         let _ = transfer.abandon(Deadline::after(SETTLE));
         return Outcome::Other;
     }
     let size = usize::try_from(wanted.version.size).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(size);
+    let whole = Deadline::after(WHOLE);
+    let mut bytes = Vec::new();
     let mut chunk = vec![0; CHUNK.min(size.saturating_add(1))];
     loop {
-        match transfer.read_by(&mut chunk, Deadline::after(STALL)) {
+        match transfer.read_by(&mut chunk, whole.at_most(STALL)) {
             Ok(0) => break,
             Ok(n) => bytes.extend_from_slice(&chunk[..n]),
             Err(error) => return error.into(),

@@ -87,6 +87,11 @@ impl Policy {
         Policy { limits, runs: VecDeque::new() }
     }
 
+    /// The largest file that is fetched whole, in bytes.
+    pub fn largest(&self) -> u64 {
+        self.limits.file
+    }
+
     /// A file was opened; returns what to fetch now.
     pub fn opened(&mut self, tree: &dyn Tree, file: Opened<'_>) -> Vec<Next> {
         if self.limits.files == 0 {

@@ -27,6 +27,8 @@ const LOOKS: usize = 32;
 const LOGIN: Duration = Duration::from_secs(15);
 /// A file on its way that makes no progress for this long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Nor longer than this in all: its reader has a connection of his own to try.
+const LONGEST: Duration = Duration::from_secs(8);
 /// After as many failures in a row nothing is fetched ahead for a while.
 const FAILURES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(10);
@@ -67,6 +69,8 @@ struct State {
 struct Running {
     id: FileId,
     bytes: bool,
+    /// The server was asked whether it is what it was, and has not answered.
+    asks: bool,
     heard: Instant,
     waiters: usize,
     /// Something was done to the file through this mount.
@@ -83,7 +87,7 @@ pub(in crate::read) enum Need {
 }
 
 impl Ahead {
-    /// Threads that fetch for a mount of so many connections, of which one is left for whoever asks.
+    /// Threads that fetch for a mount of so many connections, of which two are left for whoever asks.
     pub(in crate::read) fn new(
         remote: Arc<Remote>,
         blocks: Arc<BlockCache>,
@@ -91,7 +95,8 @@ impl Ahead {
         connections: usize,
         limits: Limits,
     ) -> Ahead {
-        let most = connections.saturating_sub(1).max(1);
+        // One for metadata, one for a reader who comes: for his sake none of them has to give up what it has begun.
+        let most = connections.saturating_sub(2).max(1);
         let threads = Workers::new("ahead", most, most);
         let (state, ended) = Default::default();
         Ahead(Arc::new(Shared {
@@ -143,9 +148,10 @@ impl Ahead {
             state.queue.retain(|(queued, _)| queued.path() != *path);
         }
         let mut waited = false;
+        let deadline = deadline.at_most(LONGEST);
         loop {
             let helps = |running: &&mut Running| match need {
-                Need::Facts => true,
+                Need::Facts => running.asks,
                 Need::Bytes(id) => running.bytes && running.id == id,
             };
             let Some(running) = state.running.get_mut(path).filter(helps) else { return waited };
@@ -210,9 +216,12 @@ impl Shared {
             let went_on = match (looks, taken.files.first()) {
                 (true, _) => self.note(look(&taken.files, session, &self.directories).err().is_none()),
                 (false, Some(file)) => {
-                    // What stands beside bytes of an earlier transfer must be seen to be of one version with them.
-                    let check =
-                        file.check || !file.version.is_exact() || self.blocks.holds_any(file.version.id);
+                    // It must be seen to be of one version with the bytes that others have, or fetch meanwhile. Where
+                    // that costs a round trip, only what is there already counts.
+                    let check = file.check
+                        || self.remote.profile().pipelines()
+                        || !file.version.is_exact()
+                        || self.blocks.holds_any(file.version.id);
                     let path = file.path();
                     let heard = || self.heard(&path);
                     let outcome = fetch(file, session, &self.directories, pool, check, heard);
@@ -249,7 +258,14 @@ impl Shared {
                 continue;
             }
             state.bytes += size;
-            let running = Running { id: file.version.id, bytes, heard: now, waiters: 0, spoiled: false };
+            let running = Running {
+                id: file.version.id,
+                bytes,
+                asks: file.check,
+                heard: now,
+                waiters: 0,
+                spoiled: false,
+            };
             state.running.insert(file.path(), running);
             taken.files.push(file);
             if bytes {
@@ -260,9 +276,14 @@ impl Shared {
         (!taken.files.is_empty()).then_some(taken)
     }
 
+    /// The server has answered, or sent bytes.
     fn heard(&self, path: &RemotePath) {
-        if let Some(running) = self.state.lock().running.get_mut(path) {
-            running.heard = Instant::now();
+        let mut state = self.state.lock();
+        let Some(running) = state.running.get_mut(path) else { return };
+        running.heard = Instant::now();
+        if std::mem::take(&mut running.asks) {
+            drop(state);
+            self.ended.notify_all();
         }
     }
 
