@@ -106,7 +106,7 @@ pub fn feat(data: &[u8]) {
             assert!(Command::with("OPTS", format!("MLST {facts}")).encode(false, &mut sent).is_ok());
             let lower = facts.to_ascii_lowercase();
             let mut names: Vec<&str> = lower.split_terminator(';').collect();
-            let known = ["type", "size", "modify", "perm", "unique", "unix.mode"];
+            let known = ["type", "size", "modify", "perm", "unique", "unix.mode", "unix.group"];
             assert!(names.iter().all(|name| known.contains(name)), "{facts:?}");
             names.sort_unstable();
             names.dedup();
