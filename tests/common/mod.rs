@@ -7,6 +7,7 @@ pub(crate) mod bounded;
 pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod content;
+pub(crate) mod link;
 pub(crate) mod material;
 pub(crate) mod mount;
 pub(crate) mod pki;

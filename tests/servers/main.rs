@@ -49,6 +49,7 @@ mod posix;
 mod random;
 mod refusals;
 mod replaced;
+mod roundtrips;
 mod scale;
 mod secured;
 mod stopped;
