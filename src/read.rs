@@ -5,7 +5,11 @@
 //! a thread of its own, which publishes what arrives and stays a window ahead of the reader. A short step
 //! forward is read through, a jump starts another stream. A stream that has nothing to do is parked and gives
 //! its connection up when somebody else needs it; it goes on later from its offset.
+//!
+//! Before a stream is begun the local disk is asked, if blocks are kept there; who finds all in memory does not
+//! wait for it.
 
+mod disk;
 mod reader;
 mod source;
 mod stream;

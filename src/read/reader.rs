@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::cache::block::BLOCK;
 use crate::cache::FileVersion;
 use crate::deadline::Deadline;
+use crate::read::disk::Disk;
 use crate::read::stream::{self, Stream};
 use crate::read::{Patience, ReadError, Sources};
 use crate::remote::{Error, Kind, RemotePath};
@@ -26,6 +28,7 @@ const STREAMS_PER_FILE: usize = 16;
 pub struct Reader {
     pub(super) sources: Arc<Sources>,
     path: Mutex<RemotePath>,
+    pub(super) disk: Disk,
     pub(super) version: Arc<FileVersion>,
     pub(super) state: Mutex<State>,
     /// Something in the state changed.
@@ -65,7 +68,8 @@ impl Piece {
 impl Reader {
     pub(super) fn new(sources: Arc<Sources>, path: RemotePath, version: Arc<FileVersion>) -> Reader {
         let (state, changed) = Default::default();
-        Reader { sources, path: Mutex::new(path), version, state, changed }
+        let disk = Disk::new(&sources, &path);
+        Reader { sources, path: Mutex::new(path), disk, version, state, changed }
     }
 
     /// Size in bytes of the version that is read.
@@ -83,6 +87,7 @@ impl Reader {
     pub fn moved(&self, path: RemotePath) {
         // Under the state's lock, so that who waits for the news cannot miss it.
         let state = self.state.lock();
+        self.disk.moved(&self.sources, &path);
         *self.path.lock() = path;
         drop(state);
         self.changed.notify_all();
@@ -113,6 +118,8 @@ impl Reader {
             return Ok(Vec::new());
         }
         let mut out = Vec::with_capacity(usize::try_from(end - offset).unwrap_or(len));
+        // The block that the disk was asked for last.
+        let mut asked = None;
         let mut state = self.state.lock();
         loop {
             if let Some(error) = &state.stale {
@@ -124,20 +131,30 @@ impl Reader {
                 return Err(ReadError::Remote(error));
             }
             let at = offset + out.len() as u64;
+            if at == end {
+                self.advance(&mut state, offset, end);
+                return Ok(out);
+            }
             if let Some(piece) = self.piece(&state, at, end) {
                 // Copied without the lock; what was found cannot change any more.
                 MutexGuard::unlocked(&mut state, || out.extend_from_slice(piece.bytes()));
-                if offset + (out.len() as u64) < end {
-                    continue;
-                }
-                self.advance(&mut state, offset, end);
-                return Ok(out);
+                continue;
             }
             let Patience::Until(deadline) = patience else { return Err(ReadError::WouldBlock) };
             if deadline.passed() {
                 let cause = "the bytes did not come in time";
                 let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path(), cause);
                 return Err(ReadError::Remote(error));
+            }
+            let block = at / BLOCK as u64;
+            if self.disk.is_used() && asked.replace(block) != Some(block) {
+                MutexGuard::unlocked(&mut state, || {
+                    if let Some((bytes, range)) = self.disk.find(self, at) {
+                        let to = range.end.min(range.start + usize::try_from(end - at).unwrap_or(usize::MAX));
+                        out.extend_from_slice(&bytes[range.start..to]);
+                    }
+                });
+                continue;
             }
             self.want(&mut state, at, end, deadline)?;
         }

@@ -92,6 +92,11 @@ pub(super) fn bytes(value: &[u8]) -> Result<u64, String> {
         .ok_or_else(|| "a size from 1M to 1024G is expected".into())
 }
 
+/// As [`bytes`], or 0.
+pub(super) fn bytes_or_none(value: &[u8]) -> Result<u64, String> {
+    if value == b"0" { Ok(0) } else { bytes(value).map_err(|expected| format!("0, or {expected}")) }
+}
+
 pub(super) fn mask(value: &[u8]) -> Result<u16, String> {
     std::str::from_utf8(value)
         .ok()
