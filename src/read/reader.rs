@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::cache::block::BLOCK;
 use crate::cache::FileVersion;
+use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::read::disk::Disk;
 use crate::read::stream::{self, Stream};

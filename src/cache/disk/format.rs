@@ -62,8 +62,7 @@ impl Facts {
 
     /// Whether they can be those of `version`, as far as is known of it.
     pub(super) fn may_be(&self, version: &FileVersion) -> bool {
-        let modified =
-            Modified { seconds: self.seconds, nanos: self.nanos, precision: Precision::Second };
+        let modified = Modified { seconds: self.seconds, nanos: self.nanos, precision: Precision::Second };
         version.same_file_as(&RemoteEntry {
             name: Box::default(),
             kind: EntryKind::File,

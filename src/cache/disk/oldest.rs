@@ -70,11 +70,7 @@ pub(super) fn shard_name(shard: usize) -> String {
 ///
 /// # Errors
 /// The disk.
-pub(super) fn each(
-    dir: &Path,
-    most: usize,
-    mut found: impl FnMut(PathBuf, fs::Metadata),
-) -> io::Result<()> {
+pub(super) fn each(dir: &Path, most: usize, mut found: impl FnMut(PathBuf, fs::Metadata)) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,

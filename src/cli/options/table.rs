@@ -2,7 +2,9 @@
 
 use log::LevelFilter;
 
-use super::values::{address, bytes, bytes_or_none, choice, count, mask, member, owner, path, ports, seconds, text, zone};
+use super::values::{
+    address, bytes, bytes_or_none, choice, count, mask, member, owner, path, ports, seconds, text, zone,
+};
 use super::{Netrc, Options};
 use crate::cli::proxy::{ftp_proxy, proxy};
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsVersions};
