@@ -79,9 +79,14 @@ struct Queue {
     broken: AtomicBool,
 }
 
-/// Which files are open, by key, and whether what they read may go to the disk. Held while a block gets its
-/// name, and while the blocks of a file are removed, so that none comes back behind that.
-type Gate = Mutex<HashMap<Key, Arc<AtomicBool>>>;
+/// Keeps what is forgotten from coming back.
+#[derive(Debug, Default)]
+struct Gate {
+    /// Which files are open, by key, and whether they were forgotten since. Never held over a call of the disk.
+    open: Mutex<HashMap<Key, Arc<AtomicBool>>>,
+    /// Held while a block gets its name, and while the blocks of a forgotten file are removed.
+    naming: Mutex<()>,
+}
 
 /// One file on the disk, as an open file uses it.
 #[derive(Clone, Debug)]
@@ -114,7 +119,7 @@ impl DiskCache {
     /// The file that is at `path` now.
     pub fn file(&self, path: &RemotePath) -> DiskFile {
         let key = self.generation.file(path);
-        let mut open = self.gate.lock();
+        let mut open = self.gate.open.lock();
         if open.len() >= TIDY_FROM && open.len() == open.capacity() {
             open.retain(|_, forgotten| Arc::strong_count(forgotten) > 1);
         }
@@ -178,8 +183,8 @@ impl DiskCache {
         self.enqueue(move || {
             let header = Header::new(file.key, facts, block, start, &bytes);
             store.write(&header, &bytes, || {
-                let gate = gate.lock();
-                (!file.is_forgotten()).then_some(gate)
+                let naming = gate.naming.lock();
+                (!file.is_forgotten()).then_some(naming)
             })
         });
     }
@@ -197,10 +202,10 @@ impl DiskCache {
     }
 
     fn forget_key(&self, key: &Key) {
-        let mut open = self.gate.lock();
-        if let Some(forgotten) = open.remove(key) {
+        if let Some(forgotten) = self.gate.open.lock().remove(key) {
             forgotten.store(true, Ordering::SeqCst);
         }
+        let _naming = self.gate.naming.lock();
         self.store.forget(key);
     }
 
@@ -209,7 +214,7 @@ impl DiskCache {
         if let Err(error) = self.generation.renew() {
             self.queue.give_up(&error);
         }
-        for forgotten in std::mem::take(&mut *self.gate.lock()).values() {
+        for forgotten in std::mem::take(&mut *self.gate.open.lock()).values() {
             forgotten.store(true, Ordering::SeqCst);
         }
     }

@@ -120,6 +120,7 @@ impl Reader {
         let mut out = Vec::with_capacity(usize::try_from(end - offset).unwrap_or(len));
         // The block that the disk was asked for last.
         let mut asked = None;
+        let mut from_disk = false;
         let mut state = self.state.lock();
         loop {
             if let Some(error) = &state.stale {
@@ -132,10 +133,14 @@ impl Reader {
             }
             let at = offset + out.len() as u64;
             if at == end {
-                self.advance(&mut state, offset, end);
+                // Where the disk has the bytes, no stream is to fetch them ahead.
+                if !from_disk {
+                    self.advance(&mut state, offset, end);
+                }
                 return Ok(out);
             }
             if let Some(piece) = self.piece(&state, at, end) {
+                from_disk = false;
                 // Copied without the lock; what was found cannot change any more.
                 MutexGuard::unlocked(&mut state, || out.extend_from_slice(piece.bytes()));
                 continue;
@@ -152,6 +157,7 @@ impl Reader {
                     if let Some((bytes, range)) = self.disk.find(self, at) {
                         let to = range.end.min(range.start + usize::try_from(end - at).unwrap_or(usize::MAX));
                         out.extend_from_slice(&bytes[range.start..to]);
+                        from_disk = true;
                     }
                 });
                 continue;

@@ -139,7 +139,10 @@ impl Store {
         permit: impl FnOnce() -> Option<G>,
     ) -> io::Result<()> {
         let known = self.header(&header.key, header.block);
-        if known.is_some_and(|known| known.facts.agree(&header.facts) && known.covers(header)) {
+        // One that is there already is looked at to its end: it was not read, and may be damaged.
+        if known.is_some_and(|known| known.facts.agree(&header.facts) && known.covers(header))
+            && self.read(&header.key, header.block).is_some()
+        {
             return Ok(());
         }
         let cost = cost((HEADER + data.len()) as u64);
