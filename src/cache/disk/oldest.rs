@@ -54,7 +54,7 @@ impl Oldest {
                 break;
             }
         }
-        seen.sort_unstable_by(|a, b| b.used.cmp(&a.used));
+        seen.sort_unstable_by_key(|block| std::cmp::Reverse(block.used));
         let oldest = seen.len().div_ceil(4).min(KEPT);
         self.sample = seen.split_off(seen.len() - oldest);
         !self.sample.is_empty()
