@@ -4,9 +4,10 @@
 #   contrib/install-test-servers.sh [DIR]        DIR: target/test-servers unless given
 #
 # vsftpd comes as a package. proftpd and pure-ftpd conflict with it as packages, so these are only unpacked
-# into DIR; pyftpdlib goes into a virtual environment there. No service is started, stopped or configured, and
-# no account is made but `ftp`, which vsftpd's package makes: the tests start their own servers, on loopback
-# addresses of their own, with their own password file bound over the system's in a private mount namespace.
+# into DIR; pyftpdlib, and pyOpenSSL for its TLS, go into a virtual environment there. No service is started,
+# stopped or configured, and no account is made but `ftp`, which vsftpd's package makes: the tests start their own
+# servers, on loopback addresses of their own, with their own password file bound over the system's in a private
+# mount namespace.
 # The two programs that check a file system, fsx and pjdfstest, are built into DIR/tools with the Rust found here.
 # Running it again is quick and harmless.
 set -euo pipefail
@@ -15,6 +16,7 @@ set -euo pipefail
 
 VERSION=2
 PYFTPDLIB=2.2.0
+PYOPENSSL=26.4.0
 FSX=0.3.2
 PJDFSTEST=0.2.2
 UNPACKED=(proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common)
@@ -23,7 +25,7 @@ LIBRARIES=(libhiredis0.14 libmemcached11 libmemcachedutil2 libpcre2-posix3 libso
 
 mkdir -p "${1:-$ROOT/target/test-servers}"
 DIR=$(cd "${1:-$ROOT/target/test-servers}" && pwd)
-STAMP="$DIR/.installed-$VERSION-$PYFTPDLIB-$FSX-$PJDFSTEST"
+STAMP="$DIR/.installed-$VERSION-$PYFTPDLIB-$PYOPENSSL-$FSX-$PJDFSTEST"
 
 # On a machine where installing a package starts its service, vsftpd would take port 21.
 install_vsftpd() {
@@ -84,9 +86,10 @@ apt_update
 say "unpacking ${UNPACKED[*]}"
 unpack_servers
 check_libraries
-say "installing pyftpdlib $PYFTPDLIB"
+say "installing pyftpdlib $PYFTPDLIB and pyOpenSSL $PYOPENSSL"
 if [ ! -x "$DIR/venv/bin/python3" ]; then python3 -m venv "$DIR/venv"; fi
-retry "$DIR/venv/bin/pip" install -q --disable-pip-version-check "pyftpdlib==$PYFTPDLIB" || die "cannot install pyftpdlib"
+retry "$DIR/venv/bin/pip" install -q --disable-pip-version-check \
+  "pyftpdlib==$PYFTPDLIB" "pyOpenSSL==$PYOPENSSL" || die "cannot install pyftpdlib and pyOpenSSL"
 say "building fsx $FSX and pjdfstest $PJDFSTEST"
 build_checkers
 rm -f "$DIR"/.installed-*

@@ -97,6 +97,11 @@ ensure_build_tools() {
   if ! command -v cc >/dev/null; then install_packages gcc libc6-dev; fi
 }
 
+# ensure_cxx: what the fuzzer's own library is compiled with.
+ensure_cxx() {
+  if ! command -v c++ >/dev/null; then install_packages g++; fi
+}
+
 # ensure_fuse: the kernel's side and the set-user-id helper for mounts by ordinary users.
 ensure_fuse() {
   if ! command -v fusermount3 >/dev/null; then install_packages fuse3; fi

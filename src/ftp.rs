@@ -13,6 +13,7 @@ pub mod data;
 pub mod error;
 pub mod features;
 pub mod fetch;
+pub mod inline;
 pub mod list;
 pub mod profile;
 pub mod proxy;
@@ -28,6 +29,7 @@ pub mod transfer;
 pub mod upload;
 
 mod channel;
+mod flow;
 mod home;
 mod opening;
 mod restart;

@@ -13,11 +13,13 @@ mod limit;
 mod path;
 mod pool;
 mod retry;
+mod together;
 mod zone;
 
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 pub use error::{Error, Kind};
@@ -67,6 +69,8 @@ pub struct Remote {
     server: String,
     base: RemotePath,
     zone: ServerZone,
+    /// How often listing by STAT broke the connection before it worked once.
+    failed_inline: AtomicU32,
 }
 
 impl Remote {
@@ -92,7 +96,9 @@ impl Remote {
         let pool = Pool::new(config.clone(), profile.clone(), connections)
             .map_err(|e| Error::new(Kind::Failed, "connect", "", &server, e))?;
         let zone = ServerZone::new(config.list_zone.clone());
-        let mut remote = Remote { pool, profile: profile.clone(), server, base: RemotePath::root(), zone };
+        let base = RemotePath::root();
+        let failed_inline = AtomicU32::new(0);
+        let mut remote = Remote { pool, profile: profile.clone(), server, base, zone, failed_inline };
         // Who mounts is told at once that there is no such server, or no such user. One that is there and has
         // no free place, or breaks off, is tried for a while.
         let first = match Session::open(config, profile, deadline) {
@@ -143,13 +149,28 @@ impl Remote {
         self.profile.mlst() == Capability::Yes
     }
 
-    /// Lists a directory.
+    /// Lists a directory. `bytes` is the size of the directory itself, where its parent tells it: a hint at how many
+    /// names it has.
     ///
     /// # Errors
     /// [`Kind::NotFound`], [`Kind::NotADirectory`], [`Kind::Denied`], and the kinds of a failed connection.
-    pub fn list(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
-        let list = |session: &mut Session, deadline| self.list_once(session, dir, deadline);
+    pub fn list(&self, dir: &RemotePath, bytes: Option<u64>, deadline: Deadline) -> Result<Listing, Error> {
+        let list = |session: &mut Session, deadline| self.list_any(session, dir, bytes, deadline);
         self.run("list", dir, Lane::Metadata, deadline, list).map(|listed| self.listing(dir, listed))
+    }
+
+    /// One attempt to list a directory, by the way that costs least.
+    fn list_any(
+        &self,
+        session: &mut Session,
+        dir: &RemotePath,
+        bytes: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<Listed, FtpError> {
+        match self.list_inline(session, dir, bytes, deadline)? {
+            Some(listed) => Ok(listed),
+            None => self.list_once(session, dir, deadline),
+        }
     }
 
     fn list_once(

@@ -261,11 +261,11 @@ pub enum Readable {
 ///
 /// # Errors
 /// What poll(2) says.
-pub fn first_readable(first: &TcpStream, second: &TcpStream, bound: Duration) -> io::Result<Readable> {
+pub fn first_readable(first: &TcpStream, second: &impl AsRawFd, bound: Duration) -> io::Result<Readable> {
     let end = Instant::now() + bound;
-    let of = |socket: &TcpStream| libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     loop {
-        let mut both = [of(first), of(second)];
+        let mut both = [of(first.as_raw_fd()), of(second.as_raw_fd())];
         let left = end.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
         let left = libc::c_int::try_from(left).unwrap_or(libc::c_int::MAX);
         // SAFETY: `both` is valid for the call to read and write, and its sockets are open meanwhile.

@@ -82,6 +82,27 @@ mod house {
         }
     }
 
+    /// A new dialect without a target would never be fuzzed, nor would a target without its entry in the manifest.
+    #[test]
+    fn every_dialect_has_its_fuzz_target() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let manifest = fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
+        let list = fs::read_to_string(root.join("src/ftp/list.rs")).unwrap();
+        let mut paths = Vec::new();
+        sources(&root.join("fuzz/fuzz_targets"), &mut paths);
+        let targets: String = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        for path in paths {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}\"")), "{name} is not built");
+        }
+        let rows = list.split("Row { dialect: Dialect::").skip(1);
+        let dialects: Vec<&str> = rows.map(|row| row.split(',').next().unwrap()).collect();
+        assert!(dialects.len() > 10, "the dialects were not found");
+        for dialect in dialects {
+            assert!(targets.contains(&format!("Dialect::{dialect},")), "{dialect} is not fuzzed");
+        }
+    }
+
     #[test]
     fn files_are_short_enough_to_be_read() {
         for (path, _, text) in files() {

@@ -6,6 +6,8 @@
 //! name that starts with `mlsd-` or `nlst-` fixes the dialect, as the command does; the others are put to the
 //! vote. A new server is a new pair of files. `UPDATE_LISTINGS=1` writes the `.expected` files anew.
 
+#[path = "listings/forms.rs"]
+mod forms;
 #[cfg(test)]
 #[path = "listings/printers.rs"]
 mod printers;

@@ -5,7 +5,9 @@
 //! for it but not kept. One that was on its way when we changed something ourselves (see `own`) is corrected
 //! by that before anybody gets it. No lock is held while the server is asked.
 
+mod ahead;
 mod own;
+mod walk;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -33,7 +35,11 @@ pub trait ListingSource: Send + Sync {
     ///
     /// # Errors
     /// As there.
-    fn list(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error>;
+    fn list(&self, dir: &RemotePath, bytes: Option<u64>, deadline: Deadline) -> Result<Listing, Error>;
+    /// As [`Remote::list_together`].
+    fn list_together(&self, dirs: &[RemotePath], deadline: Deadline) -> Vec<Option<Listing>>;
+    /// As [`Remote::lists_together`].
+    fn lists_together(&self) -> bool;
     /// As [`Remote::list_with_targets`].
     ///
     /// # Errors
@@ -51,8 +57,16 @@ pub trait ListingSource: Send + Sync {
 }
 
 impl ListingSource for Remote {
-    fn list(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
-        Remote::list(self, dir, deadline)
+    fn list(&self, dir: &RemotePath, bytes: Option<u64>, deadline: Deadline) -> Result<Listing, Error> {
+        Remote::list(self, dir, bytes, deadline)
+    }
+
+    fn list_together(&self, dirs: &[RemotePath], deadline: Deadline) -> Vec<Option<Listing>> {
+        Remote::list_together(self, dirs, deadline)
+    }
+
+    fn lists_together(&self) -> bool {
+        Remote::lists_together(self)
     }
 
     fn list_with_targets(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
@@ -87,6 +101,7 @@ pub struct DirectoryCache {
     source: Arc<dyn ListingSource>,
     timeout: Duration,
     state: Mutex<State>,
+    walk: Mutex<walk::Walk>,
 }
 
 /// What everybody who waits for the same answer gets, and when it was learned.
@@ -127,7 +142,7 @@ impl DirectoryCache {
     pub fn new(source: Arc<dyn ListingSource>, timeout: Duration, limit: usize) -> DirectoryCache {
         let state =
             State { store: Store::new(timeout, limit), listings: HashMap::new(), entries: HashMap::new() };
-        DirectoryCache { source, timeout, state: Mutex::new(state) }
+        DirectoryCache { source, timeout, state: Mutex::new(state), walk: Mutex::new(walk::Walk::new()) }
     }
 
     /// How long an answer stays good.
@@ -174,13 +189,21 @@ impl DirectoryCache {
             |state| &mut state.listings,
             (dir.clone(), Form::Plain),
             Question { dir, subject: dir, deadline, now },
-            |sent| {
-                let mut listing = self.source.list(dir, deadline)?;
-                self.complete(dir, &mut listing);
-                Ok(Arc::new(Frozen::new(listing, sent.stamp)))
-            },
+            |sent| Ok(self.freeze(dir, self.source.list(dir, self.bytes_of(dir), deadline)?, sent)),
             |store, sent, listing, learned| store.listed(dir, sent, listing, learned),
         )
+    }
+
+    /// A listing as it is kept.
+    fn freeze(&self, dir: &RemotePath, mut listing: Listing, sent: Sent) -> Arc<Frozen> {
+        self.complete(dir, &mut listing);
+        Arc::new(Frozen::new(listing, sent.stamp))
+    }
+
+    /// The size of a directory itself, as its parent told it last.
+    fn bytes_of(&self, dir: &RemotePath) -> Option<u64> {
+        let (parent, name) = (dir.parent()?, Name::new(dir.file_name()).ok()?);
+        self.state.lock().store.recall(&parent, &name)?.size
     }
 
     /// What `name` in `dir` is. Where memory cannot tell, asks for that one name if the server can be

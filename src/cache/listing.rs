@@ -8,6 +8,15 @@ use super::version::{more_precise, same_time};
 use crate::ftp::list::RemoteEntry;
 use crate::remote::{Listing, Name};
 
+/// The order in which a program goes through a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Order {
+    /// As it is listed: readdir(3).
+    Listed,
+    /// By the bytes of the names: a shell's `*`, `ls`, `git`.
+    Sorted,
+}
+
 /// A listing that no longer changes. Directory handles keep it alive while the cache moves on.
 #[derive(Debug)]
 pub struct Frozen {
@@ -90,9 +99,30 @@ impl Frozen {
         Some(EntryRef(Inner::Listed(self.clone(), at)))
     }
 
+    /// The entries behind that of the name `after`, or all, in the order of `order`; none where there is no such name.
+    pub(super) fn following<'a>(
+        &'a self,
+        after: Option<&[u8]>,
+        order: Order,
+    ) -> impl Iterator<Item = &'a RemoteEntry> + use<'a> {
+        let place = |name: &[u8]| match order {
+            Order::Listed => self.index(name),
+            Order::Sorted => self.rank(name),
+        };
+        let from = after.map_or(Some(0), |name| place(name).map(|at| at + 1)).unwrap_or(self.entries.len());
+        (from..self.entries.len()).map(move |at| match order {
+            Order::Listed => &self.entries[at],
+            Order::Sorted => &self.entries[self.by_name[at] as usize],
+        })
+    }
+
+    /// The place of a name among the sorted ones.
+    fn rank(&self, name: &[u8]) -> Option<usize> {
+        self.by_name.binary_search_by(|&index| (*self.entries[index as usize].name).cmp(name)).ok()
+    }
+
     fn index(&self, name: &[u8]) -> Option<usize> {
-        let found = self.by_name.binary_search_by(|&index| (*self.entries[index as usize].name).cmp(name));
-        Some(self.by_name[found.ok()?] as usize)
+        Some(self.by_name[self.rank(name)?] as usize)
     }
 }
 

@@ -115,6 +115,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// XDG_CACHE_HOME, where it is an absolute path.
     pub cache_home: Option<PathBuf>,
+    /// XDG_STATE_HOME, where it is an absolute path.
+    pub state_home: Option<PathBuf>,
     /// Whether somebody can be asked.
     pub terminal: bool,
 }
@@ -123,6 +125,7 @@ impl Environment {
     /// Copies what is there. Empty variables count as unset.
     pub fn capture() -> Environment {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let directory = |name| variable(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
         let passwd_home =
             || uzers::get_user_by_uid(uzers::get_current_uid()).map(|user| user.home_dir().to_path_buf());
         Environment {
@@ -130,7 +133,8 @@ impl Environment {
             password: variable(PASSWORD_VARIABLE).map(|value| Secret::new(value.as_bytes())),
             credentials_directory: variable("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             home: variable("HOME").map(PathBuf::from).or_else(passwd_home),
-            cache_home: variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()),
+            cache_home: directory("XDG_CACHE_HOME"),
+            state_home: directory("XDG_STATE_HOME"),
             terminal: io::stdin().is_terminal(),
         }
     }

@@ -3,23 +3,24 @@
 //! A list is words separated by commas; a backslash takes the next byte literally (`password=a\,b`).
 //! Of an option given twice the last one holds.
 
+mod list;
 mod table;
 mod values;
 mod words;
 
 use std::net::IpAddr;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::url;
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsSettings};
 use crate::ftp::proxy::Proxy;
 use crate::ftp::time::ListZone;
 use crate::secret::Secret;
 use crate::vfs::{Charset, LinkPolicy};
+pub use list::secrets;
 use table::{Spec, TABLE, Takes};
 use words::Meaning;
 
@@ -67,6 +68,8 @@ pub struct Options {
     pub clear_data: bool,
     /// `ccc`.
     pub clear_control: bool,
+    /// `tls_close_notify=optional`.
+    pub optional_close_notify: bool,
     /// `timezone=`; `None` to find it.
     pub list_zone: Option<ListZone>,
     /// `ipv4`.
@@ -168,6 +171,9 @@ pub enum OptionError {
         /// Empty, or the near match.
         hint: String,
     },
+    /// No such option, and perhaps the rest of this option's secret: not shown.
+    #[error("an unknown option follows \"{0}\"; if it belongs to the value, write its comma as \\,")]
+    MayBeSecret(&'static str),
     /// An option of other programs, or of a later version.
     #[error("the option \"{0}\" is not supported in this version")]
     Unsupported(String),
@@ -206,8 +212,16 @@ impl Options {
             if list.len() > LIST_MAX {
                 return Err(OptionError::TooLong);
             }
-            for word in split(list) {
-                options.take(&unescape(&list[word]), unknown)?;
+            for (word, secret) in list::words(list) {
+                match (secret, unknown) {
+                    (None, _) => options.take(&word.text, unknown)?,
+                    (Some(option), Unknown::Refuse) if !words::is_free(word.parts().0) => {
+                        return Err(OptionError::MayBeSecret(option));
+                    }
+                    (Some(option), _) => {
+                        options.notes.push(format!("the option behind \"{option}\" has no effect here"));
+                    }
+                }
             }
         }
         Ok(options)
@@ -273,59 +287,6 @@ fn hint(name: &str) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| format!(" (did you mean \"{known}\"?)"))
         .unwrap_or_else(|| " (ftpfs --help lists all)".to_owned())
-}
-
-/// The words of a list, still escaped, as ranges of it.
-fn split(list: &[u8]) -> Vec<Range<usize>> {
-    let mut words = Vec::new();
-    let mut start = 0;
-    let mut at = 0;
-    while at < list.len() {
-        match list[at] {
-            b'\\' => at += 1,
-            b',' => {
-                words.push(start..at);
-                start = at + 1;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    words.push(start..list.len());
-    words
-}
-
-fn unescape(word: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(word.len());
-    let mut bytes = word.iter();
-    while let Some(&byte) = bytes.next() {
-        // A backslash at the very end stands for itself.
-        out.push(if byte == b'\\' { *bytes.next().unwrap_or(&byte) } else { byte });
-    }
-    out
-}
-
-/// Where a list holds secrets, as ranges of it: what must not stay in the process's arguments.
-pub fn secrets(list: &[u8]) -> Vec<Range<usize>> {
-    let secret = |word: Range<usize>| {
-        let text = &list[word.clone()];
-        let equals = text.iter().position(|&byte| byte == b'=')?;
-        let spec = find(&text[..equals])?;
-        let value = word.start + equals + 1;
-        match spec.takes {
-            Takes::Secret(_) => Some(value..word.end),
-            _ if spec.name == "proxy" => {
-                let password = url::password(&list[value..word.end])?;
-                Some(value + password.start..value + password.end)
-            }
-            _ if spec.name == "user" => {
-                let colon = list[value..word.end].iter().position(|&byte| byte == b':')?;
-                Some(value + colon + 1..word.end)
-            }
-            _ => None,
-        }
-    };
-    split(list).into_iter().filter_map(secret).collect()
 }
 
 /// The options as a list for `--help`, no line longer than 80 columns.

@@ -13,8 +13,8 @@ use super::credentials::{self, CredentialsError, Environment, Given, Secret};
 use super::options::{OptionError, Options, Unknown};
 use super::url::{DEFAULT_PORT, Scheme, Url, UrlError};
 use crate::ftp::config::{
-    DataConfig, Family, Login, Mode, PasvAddress, SessionConfig, Timeouts, TlsClient, TlsConfig, TlsMode,
-    TlsSettings, TlsSetupError,
+    DataConfig, Family, KnownServers, Login, Mode, PasvAddress, SessionConfig, Timeouts, TlsClient,
+    TlsConfig, TlsMode, TlsSettings, TlsSetupError,
 };
 use crate::mount::plan::{Access, BasePath, Caches, MountPlan, StagingPlan};
 use crate::sys;
@@ -80,7 +80,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
     }
     let family = family(&url, &options)?;
     let data = data_channel(&options)?;
-    let tls = tls(&url, &options)?;
+    let tls = tls(&url, &options, environment)?;
     let access = access(&options)?;
     let mountpoint = mountpoint(&args.dir)?;
     let login = login(args, &url, &mut options, environment)?;
@@ -211,7 +211,7 @@ fn data_channel(options: &Options) -> Result<DataConfig, PlanError> {
 }
 
 /// How TLS is used: as the URL says, or for `ftp://` as `tls=` says.
-fn tls(url: &Url, options: &Options) -> Result<Option<TlsConfig>, PlanError> {
+fn tls(url: &Url, options: &Options, environment: &Environment) -> Result<Option<TlsConfig>, PlanError> {
     let mode = match (url.scheme, options.tls) {
         (Scheme::Ftp, tls) => tls.unwrap_or_default(),
         (Scheme::Ftps, None | Some(TlsMode::Implicit)) => TlsMode::Implicit,
@@ -221,19 +221,40 @@ fn tls(url: &Url, options: &Options) -> Result<Option<TlsConfig>, PlanError> {
     };
     if mode == TlsMode::Off {
         // Whoever names an authority or a pin believes that the connection is secured.
-        return match options.tls_settings == TlsSettings::default() && !options.clear_control {
+        let none = options.tls_settings == TlsSettings::default()
+            && !options.clear_control
+            && !options.optional_close_notify;
+        return match none {
             true => Ok(None),
             false => {
                 Err(PlanError::Conflict("options for TLS", "a connection without it (ftp:// without tls=)"))
             }
         };
     }
+    if mode == TlsMode::Auto && !options.tls_settings.pins.is_empty() {
+        // Whoever knows the certificate knows that the server has TLS.
+        return Err(PlanError::Conflict("tls=auto", "tls_pin= (which is for tls=explicit)"));
+    }
+    if options.optional_close_notify {
+        log::warn!("tls_close_notify=optional: who can cut connections can hide names from listings");
+    }
     Ok(Some(TlsConfig {
         mode,
         clear_data: options.clear_data,
         clear_control: options.clear_control,
+        optional_close_notify: options.optional_close_notify,
         client: TlsClient::new(&options.tls_settings)?,
+        known: state(environment).map(|dir| KnownServers::new(dir.join("tls-servers"))),
     }))
+}
+
+/// Where is kept what later mounts must know (FHS s.5.8, XDG base directories).
+fn state(environment: &Environment) -> Option<PathBuf> {
+    let home = || match uzers::get_effective_uid() {
+        0 => Some(PathBuf::from("/var/lib")),
+        _ => environment.home.as_ref().map(|home| home.join(".local/state")),
+    };
+    environment.state_home.clone().or_else(home).map(|dir| dir.join("ftpfs"))
 }
 
 fn access(options: &Options) -> Result<Access, PlanError> {
@@ -379,6 +400,7 @@ mod tests {
             ("ftp://u@h/", "user=v,password=p", ["URL", "user="]),
             ("ftp://u:p@h/", "password=p", ["URL", "password="]),
             ("ftp://h/", "remount,ro", ["remount", "unmount"]),
+            ("ftp://h/", &format!("tls=auto,tls_pin=sha256:{}", "00".repeat(32)), ["tls=auto", "tls_pin="]),
         ] {
             let text = decide_for(url, options).unwrap_err().to_string();
             assert!(parts.iter().all(|part| text.contains(part)), "{url} {options}: {text}");
@@ -445,6 +467,30 @@ mod tests {
             let error = decide_for(&format!("ftp://h/{path}"), "charset=koi8-r").unwrap_err();
             assert!(error.to_string().contains("UTF-8"), "{error}");
         }
+    }
+
+    #[test]
+    fn servers_with_tls_are_remembered_where_state_belongs() {
+        for (state, home, expected) in [
+            (Some("/s"), None, Some("/s/ftpfs")),
+            (Some("/s"), Some("/h"), Some("/s/ftpfs")),
+            (
+                None,
+                Some("/h"),
+                Some(if uzers::get_effective_uid() == 0 {
+                    "/var/lib/ftpfs"
+                } else {
+                    "/h/.local/state/ftpfs"
+                }),
+            ),
+        ] {
+            let path = |text: Option<&str>| text.map(PathBuf::from);
+            let environment =
+                Environment { state_home: path(state), home: path(home), ..Environment::default() };
+            assert_eq!(super::state(&environment), path(expected));
+        }
+        let tls = plan("ftp://h/", "tls=auto,no_verify_peer").session.tls.unwrap();
+        assert_eq!(tls.known.is_some(), uzers::get_effective_uid() == 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::ftp::session::Session;
 use crate::ftp::stream::Stream;
 use crate::ftp::transfer::Transfer;
 use crate::ftp::transport;
+use crate::sys::{self, Readable};
 
 /// How long one way of making data connections is tried while others are left to try.
 const TRIAL: Duration = Duration::from_secs(5);
@@ -169,7 +170,10 @@ impl Session {
             }
             None => Ok(()),
         };
-        let mut early = early;
+        let mut early = match (early, &pending) {
+            (None, Pending::Active(listener)) => self.early_arrival(listener, connect)?,
+            (early, _) => early,
+        };
         if let Some(data) = &mut early {
             self.secure_unanswered(data, deadline)?;
         }
@@ -211,6 +215,31 @@ impl Session {
             return Err(error.into());
         }
         Ok((data, first, before))
+    }
+
+    /// The server's connection, where it comes before the answer to the transfer command and may have to be used
+    /// first: by servers that announce nothing, or not before the TLS handshake.
+    fn early_arrival(&mut self, listener: &TcpListener, bound: Deadline) -> Result<Option<Stream>, Error> {
+        let announces = self.profile.quirks().announces == Capability::Yes;
+        if announces && (!self.protects_data() || self.profile.tls.answers_first() == Capability::Yes) {
+            return Ok(None);
+        }
+        // What concerns the TLS layer alone is no answer.
+        while !self.control.has_input() {
+            let whole = bound.left();
+            let first = sys::first_readable(self.control.socket(), listener, whole);
+            match first.map_err(|e| Error::io("waiting for a transfer", whole, e))? {
+                Readable::First => {}
+                Readable::Second => {
+                    let came = transport::accept(listener, self.control.peer().ip(), bound);
+                    return came
+                        .inspect_err(|_| self.control.break_off())
+                        .map(|data| Some(Stream::plain(data)));
+                }
+                Readable::Neither => break,
+            }
+        }
+        Ok(None)
     }
 
     /// Shakes hands before the transfer command is answered, where the server waits for that.

@@ -32,6 +32,18 @@ impl Command {
         Command { verb, argument: Some(argument.into()), secret: true }
     }
 
+    /// The length of the line in bytes, at most.
+    pub(crate) fn length(&self, double_iac: bool) -> usize {
+        let argument = self.argument.as_deref().unwrap_or(&[]);
+        let doubled = if double_iac { argument.iter().filter(|&&b| b == 0xff).count() } else { 0 };
+        self.verb.len() + argument.len() + doubled + 3
+    }
+
+    /// The argument that nobody may see, where it is one.
+    pub(crate) fn hidden(&self) -> Option<&[u8]> {
+        self.argument.as_deref().filter(|_| self.secret)
+    }
+
     /// Appends the line. With `double_iac` a byte 0xFF is sent twice, as telnet wants it (RFC 959 s.4.1.3
     /// note, RFC 854); proftpd 1.3.8 needs that, vsftpd, pure-ftpd and pyftpdlib take it literally.
     ///

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::ftp::proxy::Proxy;
 use crate::ftp::time::ListZone;
-pub use crate::ftp::tls::{Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsSetupError, TlsVersions};
+pub use crate::ftp::tls::{
+    KnownServers, Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsSetupError, TlsVersions,
+};
 pub use crate::ftp::transport::Family;
 use crate::secret::Secret;
 

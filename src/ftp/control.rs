@@ -11,8 +11,9 @@ use crate::deadline::Deadline;
 use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::quirks;
-use crate::ftp::reply::{Reply, ReplyParser};
+use crate::ftp::reply::{Lines, Reply, ReplyParser};
 use crate::ftp::stream::Stream;
+use crate::secret::Secret;
 
 /// A control connection. Once a reply is late, missing or malformed it is broken for good: a later reply
 /// could otherwise be taken as the answer to another command.
@@ -37,6 +38,8 @@ pub struct ControlConnection {
     holds_offset: bool,
     /// Commands handed to the network so far.
     sent: u64,
+    /// What the last command had that nobody may see; its reply may repeat it.
+    hidden: Secret,
 }
 
 impl ControlConnection {
@@ -60,6 +63,7 @@ impl ControlConnection {
             announced: false,
             holds_offset: false,
             sent: 0,
+            hidden: Secret::default(),
         })
     }
 
@@ -71,6 +75,11 @@ impl ControlConnection {
     /// The server's end.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The length of a command as it is sent, in bytes.
+    pub(crate) fn length(&self, command: &Command) -> usize {
+        command.length(self.double_iac)
     }
 
     /// Whether 0xFF must be sent twice from now on.
@@ -140,7 +149,7 @@ impl ControlConnection {
 
     /// Receives some bytes of replies; 0 at the end of the connection.
     fn receive(&mut self, deadline: Deadline) -> std::io::Result<usize> {
-        let mut chunk = [0; 4096];
+        let mut chunk = [0; 16 * 1024];
         let received = self.stream.read(&mut chunk, deadline)?;
         self.input.extend_from_slice(&chunk[..received]);
         Ok(received)
@@ -197,11 +206,13 @@ impl ControlConnection {
         let bound = deadline.left().min(self.reply_timeout);
         let sent = match bound.is_zero() {
             true => Err(Error::Deadline { doing, after: bound }),
-            false => {
-                self.stream.write_all(&bytes, deadline.at_most(bound)).map_err(|e| Error::io(doing, bound, e))
-            }
+            false => self
+                .stream
+                .write_lines(&bytes, deadline.at_most(bound))
+                .map_err(|e| Error::io(doing, bound, e)),
         };
         self.sent += commands.len() as u64;
+        self.hidden = commands.iter().find_map(Command::hidden).map(Secret::new).unwrap_or_default();
         self.announced = false;
         for command in commands {
             log::debug!("#{} > {command}", self.number);
@@ -216,12 +227,26 @@ impl ControlConnection {
     /// [`Error::Closed`] for 421 and end of file, [`Error::Deadline`], [`Error::Misbehaved`]: the connection
     /// is broken after each of them. A refusal is an `Ok` here.
     pub fn reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        self.reply_lines(deadline, None)
+    }
+
+    /// As [`ControlConnection::reply`], but the lines between the first and the last of the reply are given to `inner`
+    /// instead of kept, however many they are.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::reply`].
+    pub(crate) fn reply_lines(
+        &mut self,
+        deadline: Deadline,
+        inner: Option<&mut Lines<'_>>,
+    ) -> Result<Reply, Error> {
         if self.broken {
             return Err(Error::Closed(None));
         }
-        let result = self.read_reply(deadline.at_most(self.reply_timeout));
+        let result = self.read_reply(deadline.at_most(self.reply_timeout), inner);
         match result {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                reply.hide(self.hidden.expose());
                 if log::log_enabled!(log::Level::Debug) {
                     let more = if reply.lines().count() > 1 { " (last of several lines)" } else { "" };
                     log::debug!("#{} < {reply}{more}", self.number);
@@ -302,14 +327,18 @@ impl ControlConnection {
         }
     }
 
-    fn read_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+    fn read_reply(&mut self, deadline: Deadline, mut inner: Option<&mut Lines<'_>>) -> Result<Reply, Error> {
         let whole = deadline.left();
         let doing = "waiting for a reply";
         if self.expected.is_empty() {
             return Err(Error::Misbehaved("a reply came that answers no command"));
         }
         loop {
-            let pushed = self.parser.push(&self.input);
+            let lines: Option<&mut Lines<'_>> = match &mut inner {
+                Some(inner) => Some(&mut **inner),
+                None => None,
+            };
+            let pushed = self.parser.push_lines(&self.input, lines);
             let (used, reply) = pushed.map_err(|e| Error::Misbehaved(e.as_str()))?;
             self.input.drain(..used);
             if let Some(reply) = reply {

@@ -39,6 +39,13 @@ pub enum Error {
     /// The server announced that it closes the connection (421, RFC 959 s.5.4), or just closed it.
     #[error("the server closed the connection{}", .0.as_ref().map(|r| format!(": \"{r}\"")).unwrap_or_default())]
     Closed(Option<Reply>),
+    /// Data over TLS ended without the word for it (close_notify, RFC 8446 s.6.1): the server never sends one, or
+    /// somebody has cut it. The control connection is in step; the final reply is still to come.
+    #[error(
+        "the data ended without a close_notify of TLS, as if it had been cut; where the server never sends one, \
+         tls_close_notify=optional believes its reply instead"
+    )]
+    SilentEnd,
     /// The server sent what FTP does not allow, or more than we take.
     #[error("the server does not speak FTP as expected: {0}")]
     Misbehaved(&'static str),
@@ -65,8 +72,7 @@ impl Error {
     /// Wraps a failed system call; a timeout of the socket becomes [`Error::Deadline`], a certificate that is not
     /// accepted [`Error::Untrusted`].
     pub(crate) fn io(doing: &'static str, after: Duration, source: io::Error) -> Error {
-        let tls = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(untrusted) = tls.and_then(tls::untrusted_in) {
+        if let Some(untrusted) = tls::error_in(&source).and_then(tls::untrusted_in) {
             return Box::new(untrusted).into();
         }
         match source.kind() {

@@ -49,7 +49,7 @@ impl Features {
     /// OPTS that it does not know, so this is sent only when it changes something.
     pub fn mlst_facts_to_enable(&self) -> Option<String> {
         const WANTED: [&str; 6] = ["type", "size", "modify", "perm", "unique", "unix.mode"];
-        let facts: Vec<(&str, bool)> = self
+        let mut facts: Vec<(&str, bool)> = self
             .parameters("MLST")?
             .split(';')
             .filter(|fact| !fact.is_empty())
@@ -57,8 +57,13 @@ impl Features {
                 Some(name) => (name, true),
                 None => (fact, false),
             })
-            .filter(|(name, _)| WANTED.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)))
             .collect();
+        // A fact that is listed again and again would make a command longer than any server takes.
+        let mut seen = [false; WANTED.len()];
+        facts.retain(|(name, _)| {
+            let place = WANTED.iter().position(|wanted| name.eq_ignore_ascii_case(wanted));
+            place.is_some_and(|place| !std::mem::replace(&mut seen[place], true))
+        });
         let all_on = facts.iter().all(|&(_, on)| on);
         (!all_on).then(|| facts.iter().map(|(name, _)| format!("{name};")).collect())
     }
@@ -89,6 +94,8 @@ mod tests {
     #[test]
     fn opts_mlst_is_sent_only_when_it_changes_something() {
         assert_eq!(features("211-\r\n MLST type*;size*;foo;\r\n211 End\r\n").mlst_facts_to_enable(), None);
+        let repeated = features("211-\r\n MLST size;x;Size*;SIZE;type*;\r\n211 End\r\n");
+        assert_eq!(repeated.mlst_facts_to_enable().as_deref(), Some("size;type;"));
         assert_eq!(features("211-\r\n SIZE\r\n211 End\r\n").mlst_facts_to_enable(), None);
     }
 }

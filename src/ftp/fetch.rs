@@ -110,6 +110,7 @@ impl Session {
             }
             ListCommand::List => (Command::bare("LIST"), ListParser::new(self.profile.dialect(), context)),
         };
+        let may_end_silently = self.config.tls.as_ref().is_some_and(|tls| tls.optional_close_notify);
         let before = vec![Command::with("CWD", dir)];
         let plan = Plan { before, before_must_succeed: true, offset: 0, allocate: None, transfer };
         let (mut transfer, _) = match self.start_transfer(&plan, deadline) {
@@ -122,10 +123,17 @@ impl Session {
             other => other?,
         };
         let mut chunk = vec![0; CHUNK];
+        let mut last = b'\n';
         loop {
-            match transfer.read_by(&mut chunk, deadline)? {
-                0 => break,
-                n => parser.push(&chunk[..n])?,
+            match transfer.read_by(&mut chunk, deadline) {
+                Ok(0) => break,
+                Ok(n) => {
+                    parser.push(&chunk[..n])?;
+                    last = chunk[n - 1];
+                }
+                // A half line is a cut for certain.
+                Err(Error::SilentEnd) if may_end_silently && last == b'\n' => break,
+                Err(error) => return Err(error),
             }
         }
         let reply = transfer.finish(deadline)?;

@@ -47,6 +47,10 @@ pub const MAX_ENTRIES: usize = 4_000_000;
 /// Longest listing that is taken, in bytes: [`MAX_ENTRIES`] lines of 256 bytes.
 pub const MAX_BYTES: u64 = 256 * MAX_ENTRIES as u64;
 
+/// Longest `unique` fact that is kept, in bytes. Servers send device and inode; a longer one would cost memory for
+/// each entry.
+const MAX_UNIQUE: usize = 64;
+
 /// What a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKind {
@@ -76,7 +80,7 @@ pub struct RemoteEntry {
     pub mode: Option<u16>,
     /// Where a symbolic link points, as the server printed it.
     pub link_target: Option<Box<[u8]>>,
-    /// RFC 3659 s.7.5.2 `unique` fact.
+    /// RFC 3659 s.7.5.2 `unique` fact, at most 64 bytes.
     pub unique: Option<Box<[u8]>>,
 }
 

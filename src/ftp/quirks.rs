@@ -22,6 +22,8 @@ pub struct Quirks {
     pub restarts_far: Capability,
     /// Names that differ only in the case of letters are one (IIS, FileZilla Server).
     pub ignores_case: Capability,
+    /// STAT lists whole directories on the control connection; see [`crate::ftp::inline`].
+    pub lists_inline: Capability,
     /// Ways of making data connections that were answered well and then led nowhere, as behind a firewall.
     pub unreached: Unreached,
 }

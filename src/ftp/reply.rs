@@ -52,6 +52,22 @@ impl Reply {
         self.lines.iter().map(|line| &line[..])
     }
 
+    /// Replaces `secret` in the texts: some servers repeat a command that they refuse, a password too. One that is
+    /// shorter than four bytes is left, since parts of other words would go with it.
+    pub(crate) fn hide(&mut self, secret: &[u8]) {
+        const SHORTEST: usize = 4;
+        if secret.len() < SHORTEST {
+            return;
+        }
+        for line in &mut self.lines {
+            let mut from = 0;
+            while let Some(at) = memchr::memmem::find(&line[from..], secret).map(|at| from + at) {
+                *line = [&line[..at], b"***", &line[at + secret.len()..]].concat().into();
+                from = at + b"***".len();
+            }
+        }
+    }
+
     /// Whether any line contains `words`, whatever the case (ASCII).
     pub fn says(&self, words: &str) -> bool {
         self.lines
@@ -90,6 +106,9 @@ impl ReplyError {
     }
 }
 
+/// Takes the inner lines of a reply, without their line ends.
+pub type Lines<'a> = dyn FnMut(&[u8]) + 'a;
+
 /// Turns the bytes of the control connection into replies.
 ///
 /// Lines may end with a bare LF. A multi-line reply ends with its own code and a blank, whatever digits other
@@ -108,6 +127,19 @@ impl ReplyParser {
     /// # Errors
     /// The bytes cannot be a reply; the connection is of no further use.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(usize, Option<Reply>), ReplyError> {
+        self.push_lines(bytes, None)
+    }
+
+    /// As [`ReplyParser::push`], but the lines between the first and the last are given to `inner` instead of kept,
+    /// however many they are.
+    ///
+    /// # Errors
+    /// As [`ReplyParser::push`].
+    pub fn push_lines(
+        &mut self,
+        bytes: &[u8],
+        mut inner: Option<&mut Lines<'_>>,
+    ) -> Result<(usize, Option<Reply>), ReplyError> {
         let mut used = 0;
         while used < bytes.len() {
             let rest = &bytes[used..];
@@ -122,7 +154,12 @@ impl ReplyParser {
             used += part.len() + usize::from(ended);
             if ended {
                 let line = clean(std::mem::take(&mut self.line));
-                if let Some(reply) = self.take_line(line)? {
+                // Not `as_deref_mut`, which would not let go of the borrow.
+                let inner: Option<&mut Lines<'_>> = match &mut inner {
+                    Some(inner) => Some(&mut **inner),
+                    None => None,
+                };
+                if let Some(reply) = self.take_line(line, inner)? {
                     return Ok((used, Some(reply)));
                 }
             }
@@ -135,12 +172,22 @@ impl ReplyParser {
         !self.line.is_empty() || self.begun.is_some()
     }
 
-    fn take_line(&mut self, line: Vec<u8>) -> Result<Option<Reply>, ReplyError> {
+    fn take_line(
+        &mut self,
+        line: Vec<u8>,
+        inner: Option<&mut Lines<'_>>,
+    ) -> Result<Option<Reply>, ReplyError> {
+        let start = code_of(&line);
+        if let (Some((code, _)), Some(inner)) = (&self.begun, inner)
+            && start != Some((*code, false))
+        {
+            inner(&line);
+            return Ok(None);
+        }
         self.taken += line.len() + 2;
         if self.taken > REPLY_MAX {
             return Err(ReplyError::TooLong);
         }
-        let start = code_of(&line);
         match self.begun.take() {
             None => {
                 // Blank lines between replies are seen from servers that end lines with CR CR LF.
@@ -202,11 +249,15 @@ fn clean(mut line: Vec<u8>) -> Vec<u8> {
     line.drain(..start);
     if line.contains(&IAC) || line.contains(&0) {
         let mut kept = Vec::with_capacity(line.len());
-        for &byte in &line {
-            match (kept.last(), byte) {
-                (Some(&IAC), IAC) | (Some(b'\r'), 0) => {}
-                _ => kept.push(byte),
-            }
+        let mut bytes = line.iter().copied().peekable();
+        while let Some(byte) = bytes.next() {
+            kept.push(byte);
+            // Of two pairs, two bytes stay.
+            match byte {
+                IAC => bytes.next_if_eq(&IAC),
+                b'\r' => bytes.next_if_eq(&0),
+                _ => None,
+            };
         }
         return kept;
     }
@@ -226,6 +277,21 @@ mod tests {
             replies.extend(reply);
         }
         Ok(replies)
+    }
+
+    #[test]
+    fn a_secret_that_a_server_repeats_is_hidden() {
+        for (secret, shown) in [
+            ("hunter2", "500-PASS ***: not understood\n500 *** ***"),
+            ("hun", "500-PASS hunter2: not understood\n500 hunter2 hunter2"),
+            ("", "500-PASS hunter2: not understood\n500 hunter2 hunter2"),
+        ] {
+            let mut reply =
+                all(b"500-PASS hunter2: not understood\r\n500 hunter2 hunter2\r\n").unwrap().remove(0);
+            reply.hide(secret.as_bytes());
+            let lines: Vec<_> = reply.lines().map(String::from_utf8_lossy).collect();
+            assert_eq!((reply.code(), lines.join("\n")), (500, shown.to_owned()));
+        }
     }
 
     #[test]
@@ -250,14 +316,31 @@ mod tests {
     }
 
     #[test]
+    fn inner_lines_are_given_away_however_many() {
+        let mut bytes = b"213-Status follows:\r\n".to_vec();
+        for _ in 0..100_000 {
+            bytes.extend_from_slice(b"213 is\x20no end where it lacks the blank\r\n".split_at(3).1);
+        }
+        bytes.extend_from_slice(b"213 End\r\n200 ok\r\n");
+        let (mut lines, mut parser) = (0, ReplyParser::default());
+        let mut count = |line: &[u8]| lines += usize::from(line.ends_with(b"blank"));
+        let (used, reply) = parser.push_lines(&bytes, Some(&mut count)).unwrap();
+        let reply = reply.unwrap();
+        assert_eq!((reply.code(), reply.lines().count(), lines), (213, 2, 100_000));
+        assert_eq!(&bytes[used..], b"200 ok\r\n");
+    }
+
+    #[test]
     fn doubled_iac_is_one_byte() {
         assert_eq!(all(b"250 \xff\xffx\r\n").unwrap()[0].text(), b"\xffx");
+        assert_eq!(all(b"250 \xff\xff\xff\xffx\r\n").unwrap()[0].text(), b"\xff\xffx");
     }
 
     #[test]
     fn a_cr_in_a_name_keeps_and_a_line_end_loses_its_nul() {
         assert_eq!(all(b"250 x\r\0y\r\0\r\n").unwrap()[0].text(), b"x\ry\r");
         assert_eq!(all(b"250 x\r\0\n").unwrap()[0].text(), b"x");
+        assert_eq!(all(b"250 x\r\0\0y\r\n").unwrap()[0].text(), b"x\r\0y");
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Session {
 }
 
 /// Whether a 350 repeats the offset; `Untold` where it has no number.
-fn told(reply: &Reply, offset: u64) -> Capability {
+pub(crate) fn told(reply: &Reply, offset: u64) -> Capability {
     let text = reply.text();
     let mut numbers = text.split(|b| !b.is_ascii_digit()).filter(|digits| !digits.is_empty()).peekable();
     if numbers.peek().is_none() {

@@ -139,7 +139,8 @@ fn answer(script: &mut Script, verb: &str, argument: &str) -> String {
     let tree = &mut script.tree;
     let parent = argument.rsplit_once('/').map_or("", |(parent, _)| parent);
     let reply = match verb {
-        "USER" | "PASS" => "230 welcome",
+        "USER" => "331 and the password?",
+        "PASS" => "230 welcome",
         "TYPE" | "NOOP" | "SITE" | "OPTS" => "200 ok",
         "SYST" => "215 UNIX",
         "FEAT" => "211-Features:\r\n MLST type*;size*;\r\n211 End",

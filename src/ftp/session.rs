@@ -1,6 +1,7 @@
 //! A logged-in session: from the address to the state in which files can be asked for.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::deadline::Deadline;
@@ -9,6 +10,7 @@ use crate::ftp::config::SessionConfig;
 use crate::ftp::control::ControlConnection;
 use crate::ftp::error::Error;
 use crate::ftp::features::{Capability, Features};
+use crate::ftp::flow::InFlight;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::tls::{self, TlsContext, TlsMode};
@@ -51,6 +53,11 @@ impl From<Error> for LoginError {
     fn from(error: Error) -> LoginError {
         match error {
             Error::Untrusted(untrusted) => LoginError::Insecure(untrusted.to_string()),
+            // A client's certificate is asked for in the handshake and missed behind it (TLS 1.3).
+            Error::Io { ref source, .. } => match tls::error_in(source).and_then(tls::failure_told) {
+                Some(why) => LoginError::Insecure(format!("{error}: {why}")),
+                None => LoginError::Failed(error),
+            },
             error => LoginError::Failed(error),
         }
     }
@@ -161,20 +168,56 @@ impl Session {
         }
         if matches!(reply.code(), 234 | 334) {
             self.profile.tls.note_seen();
-            return self.secure(deadline);
+            self.secure(deadline)?;
+            self.remember_tls();
+            return Ok(());
         }
-        if mode == TlsMode::Auto && !self.profile.tls.is_seen() {
+        let known = self.known_for_tls();
+        if mode == TlsMode::Auto && !self.profile.tls.is_seen() && known.is_none() {
             log::warn!(
                 "the server offers no TLS (AUTH TLS was answered with \"{reply}\"): \
                  the password and all files travel in clear text"
             );
             return Ok(());
         }
-        let text = match self.profile.tls.is_seen() {
-            true => "the server had TLS before and does not offer it now; somebody may stand in between",
-            false => "the server offers no TLS; ftp:// or tls=auto would send the password in clear text",
+        let text = match (known, self.profile.tls.is_seen()) {
+            (Some(file), _) => format!(
+                "the server had TLS before and does not offer it now; somebody may stand in between. If it has \
+                 really given it up, remove the file {}",
+                file.display()
+            ),
+            (None, true) => {
+                "the server had TLS before and does not offer it now; somebody may stand in between"
+                    .to_owned()
+            }
+            (None, false) => {
+                "the server offers no TLS; ftp:// or tls=auto would send the password in clear text"
+                    .to_owned()
+            }
         };
         Err(LoginError::Insecure(format!("AUTH TLS was answered with \"{reply}\": {text}")))
+    }
+
+    /// Notes that the server has TLS, for this mount's connections and for later mounts.
+    fn remember_tls(&self) {
+        let Some(known) = self.config.tls.as_ref().and_then(|tls| tls.known.as_ref()) else { return };
+        if !self.profile.tls.is_first_handshake() {
+            return;
+        }
+        if let Err(error) = known.add(&self.config.host, self.config.port) {
+            log::info!("that the server has TLS cannot be remembered for later mounts: {error}");
+        }
+    }
+
+    /// The file that says that the server had TLS in an earlier mount.
+    fn known_for_tls(&self) -> Option<PathBuf> {
+        let known = self.config.tls.as_ref()?.known.as_ref()?;
+        let (host, port) = (&self.config.host, self.config.port);
+        let is_known = known.has(host, port).unwrap_or_else(|error| {
+            log::warn!("whether the server had TLS before cannot be looked up: {error}");
+            false
+        });
+        known.file(host, port).filter(|_| is_known)
     }
 
     /// Shakes hands on the control connection.
@@ -184,13 +227,35 @@ impl Session {
         let fail = |e| Error::io("TLS handshake", deadline.left(), tls::as_io(e));
         let context = config.client.context(&self.config.host, older).map_err(fail)?;
         let connection = context.connection().map_err(fail)?;
-        self.control.secure(connection, deadline).inspect_err(|_| {
+        let secured = self.control.secure(connection, deadline).inspect_err(|_| {
             if older {
                 self.profile.tls.no_12();
             }
+        });
+        secured.map_err(|error| match error {
+            // Another connection offers more.
+            error @ Error::Io { .. } if older => LoginError::Failed(error),
+            error => Session::no_handshake(config.mode, error),
         })?;
         self.tls = Some(context);
         Ok(())
+    }
+
+    /// What it means that the server answered the handshake with something else than TLS.
+    fn no_handshake(mode: TlsMode, error: Error) -> LoginError {
+        let Error::Io { source, .. } = &error else { return error.into() };
+        match (tls::error_in(source), mode) {
+            (Some(rustls::Error::InvalidMessage(_)), TlsMode::Implicit) => LoginError::Insecure(
+                "the server does not begin with TLS on this port; ftpes:// asks it for TLS, ftps:// mostly needs \
+                 port 990"
+                    .to_owned(),
+            ),
+            // libunftp 0.24 at times takes the handshake for a command.
+            (Some(rustls::Error::InvalidMessage(_)), _) => {
+                Error::Misbehaved("clear text came where it had promised TLS; it is not believed").into()
+            }
+            _ => error.into(),
+        }
     }
 
     /// What a secured session needs besides: the protection of data connections (RFC 4217 s.9).
@@ -333,19 +398,44 @@ impl Session {
             self.control.perform(Command::with("TYPE", "I"), deadline)?;
         }
         if self.profile.pipelines() {
-            self.control.send(&commands, deadline)?;
-            return commands.iter().map(|_| self.control.reply(deadline)).collect();
+            let mut flow = InFlight::default();
+            let (mut rest, mut replies) = (&commands[..], Vec::with_capacity(commands.len()));
+            loop {
+                let now;
+                (now, rest) = rest.split_at(flow.allows(rest.iter().map(|c| self.control.length(c))));
+                if !now.is_empty() {
+                    now.iter().for_each(|command| flow.sent(self.control.length(command)));
+                    self.control.send(now, deadline)?;
+                }
+                if flow.is_empty() {
+                    return Ok(replies);
+                }
+                replies.push(self.control.reply(deadline)?);
+                flow.answered();
+            }
         }
         commands.into_iter().map(|command| self.control.exchange(command, deadline)).collect()
     }
 }
 
 /// Tells "no more places" from "wrong password": both come as 530 (ProFTPD MaxClients at PASS), so the text
-/// decides.
+/// decides. A wrong password is not tried again, whatever the server advises: it locks out who does.
 fn sort_refusal(error: Error) -> LoginError {
-    const FULL: [&str; 8] =
-        ["too many", "maximum", "try again", "try later", "simultaneous", "already logged", "limit", "busy"];
+    const FULL: [&str; 9] = [
+        "too many",
+        "maximum",
+        "try again",
+        "try later",
+        "simultaneous",
+        "already logged",
+        "already connected",
+        "limit",
+        "busy",
+    ];
+    const WRONG: [&str; 6] = ["incorrect", "invalid", "password", "authentication", "credential", "failed"];
+    let is_wrong = |reply: &Reply| reply.code() == 530 && WRONG.iter().any(|words| reply.says(words));
     match error.refusal() {
+        Some(reply) if is_wrong(reply) => LoginError::Denied(error),
         Some(reply) if FULL.iter().any(|words| reply.says(words)) => LoginError::Full(error),
         Some(reply) if reply.is_transient() => LoginError::Full(error),
         Some(_) => LoginError::Denied(error),
@@ -358,7 +448,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::ftp::reply::ReplyParser;
     use crate::ftp::scripted::Scripted;
+    use crate::secret::Secret;
 
     /// What a session sends that may switch UTF-8 on, after its login.
     fn utf8_commands(feat: &'static str, wanted: bool) -> Vec<String> {
@@ -371,6 +463,38 @@ mod tests {
         let login = seen.iter().position(|line| line.starts_with("USER")).unwrap();
         let of_charset = |line: &&String| line.starts_with("CLNT") || line.starts_with("OPTS UTF8");
         seen[login..].iter().filter(of_charset).cloned().collect()
+    }
+
+    #[test]
+    fn no_place_is_told_from_a_wrong_password() {
+        for (text, is_full) in [
+            ("530 Sorry, the maximum number of clients (2) for this user are already connected.", true),
+            ("530 Too many users logged in, try again later", true),
+            ("530 Server is busy", true),
+            ("421 Too many connections", true),
+            ("530 User lena already connected", true),
+            ("530 Login incorrect.", false),
+            ("530 Login incorrect, please try again.", false),
+            ("530 Authentication failed. Try again.", false),
+            ("530 Too many invalid passwords", false),
+            ("530 User cannot log in", false),
+        ] {
+            let reply = ReplyParser::default().push(format!("{text}\r\n").as_bytes()).unwrap().1.unwrap();
+            let sorted = sort_refusal(Error::Refused { command: "PASS ***".to_owned(), reply });
+            assert_eq!(matches!(sorted, LoginError::Full(_)), is_full, "{text}: {sorted:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_the_server_repeats_does_not_show() {
+        let server = Scripted::start(&[]);
+        server.script.lock().reply = Some(("PASS", "530 PASS hunter2 is not the password"));
+        let mut config = server.config();
+        config.login.password = Secret::new("hunter2");
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let error = Session::open(Arc::new(config), Arc::default(), deadline).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("*** is not the password") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

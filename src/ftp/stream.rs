@@ -12,6 +12,10 @@ use crate::ftp::tls;
 /// Received at once for the TLS layer, in bytes: it would read 4 KiB at a time.
 const CHUNK: usize = 128 * 1024;
 
+/// Of a TLS connection that just ends.
+const NO_GOODBYE: &str =
+    "the connection ended without the goodbye of TLS (close_notify), so somebody may have cut it";
+
 /// A connection. All waits end by the deadline given; an error of kind `WouldBlock` or `TimedOut` says that
 /// one has passed.
 #[derive(Debug)]
@@ -25,9 +29,10 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 struct Secured {
     connection: ClientConnection,
-    /// Received, and not yet handed to `connection`: from `start` to the end.
-    input: Vec<u8>,
+    /// What was received and not yet handed to `connection` is from `start` to `end`.
+    input: Box<[u8]>,
     start: usize,
+    end: usize,
     /// The peer has closed the TCP connection.
     ended: bool,
 }
@@ -61,7 +66,8 @@ impl Stream {
 
     /// Shakes hands. Nothing may have been received in clear text and not been read.
     pub(crate) fn secure(&mut self, connection: ClientConnection, deadline: Deadline) -> io::Result<()> {
-        let mut tls = Box::new(Secured { connection, input: Vec::new(), start: 0, ended: false });
+        let input = vec![0; CHUNK].into_boxed_slice();
+        let mut tls = Box::new(Secured { connection, input, start: 0, end: 0, ended: false });
         while tls.connection.is_handshaking() {
             self.send_records(&mut tls, deadline)?;
             if tls.connection.is_handshaking() {
@@ -113,9 +119,12 @@ impl Stream {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
                 // It is met again by the next call.
                 Err(_) if filled > 0 => return Ok(filled),
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, NO_GOODBYE));
+                }
                 Err(e) => return Err(e),
             }
-            if filled > 0 && (filled == buffer.len() || tls.start == tls.input.len()) {
+            if filled > 0 && (filled == buffer.len() || tls.start == tls.end) {
                 return Ok(filled);
             }
             // Answers of the TLS layer, such as new keys.
@@ -152,6 +161,39 @@ impl Stream {
         Ok(())
     }
 
+    /// Sends whole lines, so that no segment (or record of TLS) ends within one.
+    pub(crate) fn write_lines(&mut self, mut bytes: &[u8], deadline: Deadline) -> io::Result<()> {
+        // Below any usual segment size.
+        const SEGMENT: usize = 1024;
+        while !bytes.is_empty() {
+            let most = bytes.len().min(SEGMENT);
+            let end = |part: &[u8]| memchr::memrchr(b'\n', part).map(|at| at + 1);
+            let first = || memchr::memchr(b'\n', bytes).map(|at| at + 1);
+            let length = end(&bytes[..most]).or_else(first).unwrap_or(bytes.len());
+            let (piece, rest) = bytes.split_at(length);
+            self.write_record(piece, deadline)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Sends bytes that the system adds no others to in one segment.
+    fn write_record(&mut self, mut bytes: &[u8], deadline: Deadline) -> io::Result<()> {
+        if self.tls.is_some() {
+            return self.write_all(bytes, deadline);
+        }
+        while !bytes.is_empty() {
+            self.bound_writes(deadline)?;
+            match crate::ftp::transport::send_record(&self.socket, bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => bytes = &bytes[n..],
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the peer that no more bytes come; it may still send.
     pub(crate) fn end_writing(&mut self, deadline: Deadline) -> io::Result<()> {
         self.say_goodbye(deadline)?;
@@ -175,7 +217,7 @@ impl Stream {
             _ => return Err(ErrorKind::InvalidData.into()),
         }
         match self.tls.take() {
-            Some(tls) if tls.start < tls.input.len() || tls.ended => Err(ErrorKind::InvalidData.into()),
+            Some(tls) if tls.start < tls.end || tls.ended => Err(ErrorKind::InvalidData.into()),
             _ => Ok(()),
         }
     }
@@ -238,7 +280,7 @@ impl Stream {
     }
 
     fn receive_records(&mut self, tls: &mut Secured, deadline: Deadline) -> io::Result<()> {
-        if tls.start == tls.input.len() {
+        if tls.start == tls.end {
             self.bound_reads(deadline)?;
         }
         let received = self.receive_now(tls);
@@ -251,19 +293,17 @@ impl Stream {
 
     /// Hands what is there to the TLS layer, after one receive where nothing is left.
     fn receive_now(&mut self, tls: &mut Secured) -> io::Result<()> {
-        if tls.start == tls.input.len() {
-            tls.input.resize(CHUNK, 0);
+        if tls.start == tls.end {
             let received = loop {
                 match self.socket.read(&mut tls.input) {
                     Err(e) if e.kind() == ErrorKind::Interrupted => {}
                     other => break other,
                 }
             };
-            tls.input.truncate(*received.as_ref().unwrap_or(&0));
-            tls.start = 0;
+            (tls.start, tls.end) = (0, *received.as_ref().unwrap_or(&0));
             tls.ended = received? == 0;
         }
-        let mut rest = &tls.input[tls.start..];
+        let mut rest = &tls.input[tls.start..tls.end];
         let before = rest.len();
         tls.connection.read_tls(&mut rest)?;
         tls.start += before - rest.len();

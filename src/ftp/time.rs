@@ -68,6 +68,13 @@ pub fn parse_time_value(text: &[u8]) -> Option<Modified> {
     })
 }
 
+/// A moment as seconds since 1970, to the second. `None` after the year 9999, which no calendar here has.
+pub(crate) fn since_1970(seconds: u64) -> Option<Modified> {
+    let seconds = i64::try_from(seconds).ok()?;
+    jiff::Timestamp::from_second(seconds).ok()?;
+    Some(Modified { seconds, nanos: 0, precision: Precision::Second })
+}
+
 /// The time value of a moment, whole seconds: fractions are dropped, since pyftpdlib 2.2.0 refuses them.
 /// `None` before 1970, which ProFTPD 1.3.8 refuses, and after the year 9999, which has no time value (the last
 /// 26 hours of that year are left out too, where a time zone could lead out of it).

@@ -5,6 +5,8 @@
 //! connection. So each control connection has a session store of its own, which its data connections use.
 
 mod facts;
+mod failure;
+mod known;
 mod sessions;
 mod verify;
 
@@ -19,6 +21,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
 pub(crate) use facts::TlsFacts;
+pub(crate) use failure::told as failure_told;
+pub use known::KnownServers;
 pub(crate) use verify::untrusted_in;
 pub use verify::{Pin, Untrusted};
 
@@ -31,7 +35,7 @@ pub enum TlsMode {
     /// Never.
     #[default]
     Off,
-    /// When the server takes AUTH TLS. A server that once did must do so ever after.
+    /// When the server takes AUTH TLS. A server that once did must do so ever after ([`TlsConfig::known`]).
     Auto,
     /// By AUTH TLS, before anything secret is sent (RFC 4217 s.4).
     Explicit,
@@ -108,8 +112,13 @@ pub struct TlsConfig {
     pub clear_data: bool,
     /// The control connection goes back to clear text after the login (CCC), for firewalls that must read it.
     pub clear_control: bool,
+    /// A listing may end without close_notify when the server's reply says that it is whole, for servers that never
+    /// send one. A file needs none that has all bytes of its size.
+    pub optional_close_notify: bool,
     /// Who is trusted.
     pub client: TlsClient,
+    /// The servers that have had TLS; `None`: they are not remembered beyond the mount.
+    pub known: Option<KnownServers>,
 }
 
 /// What all connections to one server have in common.
@@ -260,4 +269,9 @@ fn file(option: &'static str, path: &Path, problem: impl fmt::Display) -> TlsSet
 /// What rustls says, as an error of the socket that it was said on.
 pub(crate) fn as_io(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What rustls said, in such an error.
+pub(crate) fn error_in(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }

@@ -67,6 +67,7 @@ impl<'a> Transfer<'a> {
         loop {
             match data.read(buffer, deadline) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err(Error::SilentEnd),
                 Err(e) => return Err(Error::io("receiving data", stall, e)),
                 Ok(n) => return Ok(n),
             }
@@ -76,7 +77,8 @@ impl<'a> Transfer<'a> {
     /// Receives some bytes; 0 at the end of the data, which only [`Transfer::finish`] can confirm.
     ///
     /// # Errors
-    /// [`Error::Deadline`] when nothing came for the stall time, [`Error::Io`].
+    /// [`Error::Deadline`] when nothing came for the stall time, [`Error::Io`]. [`Error::SilentEnd`] at an end in TLS
+    /// without close_notify: there is nothing more to read, but perhaps there should be.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.read_by(buffer, Deadline::after(self.stall))
     }

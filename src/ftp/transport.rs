@@ -167,6 +167,14 @@ pub(crate) fn peek(stream: &TcpStream) -> io::Result<usize> {
     socket2::SockRef::from(stream).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)
 }
 
+/// Sends some of `bytes`, and sees to it that no later ones travel in the same segment.
+///
+/// # Errors
+/// As write(2).
+pub(crate) fn send_record(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    socket2::SockRef::from(stream).send_with_flags(bytes, libc::MSG_EOR | libc::MSG_NOSIGNAL)
+}
+
 fn tune(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))

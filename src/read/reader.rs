@@ -235,9 +235,13 @@ impl Reader {
             }
         };
         let Some(stream) = state.stream(id) else { return Ok(()) };
-        stream.extend(at, end, self.version.size);
+        let more = stream.extend(at, end, self.version.size);
         stream.waiters += 1;
-        self.changed.notify_all();
+        stream.await_bytes(at, end);
+        // Others who wait for bytes have no news; woken without need, they would wake us in turn.
+        if more || stream.waiters == 1 {
+            self.changed.notify_all();
+        }
         self.changed.wait_until(state, deadline.instant());
         let Some(stream) = state.stream(id) else { return Ok(()) };
         stream.waiters -= 1;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::features::Capability;
@@ -52,6 +53,8 @@ pub(super) struct Stream {
     pub(super) waiters: usize,
     /// What it publishes may be kept on the disk.
     keeps: bool,
+    /// One of them has news when `next` gets here.
+    awaited: u64,
     /// Why it ended, for those who wait.
     pub(super) failure: Option<Error>,
 }
@@ -71,6 +74,7 @@ impl Stream {
             revoked: false,
             waiters: 0,
             keeps: false,
+            awaited: u64::MAX,
             failure: None,
         }
     }
@@ -92,6 +96,21 @@ impl Stream {
         let more = want > self.want;
         self.want = self.want.max(want);
         more
+    }
+
+    /// A reader waits for `at..end`: it is woken when all of that is there, or a block of it. What it waits for is
+    /// still at hand then.
+    pub(super) fn await_bytes(&mut self, at: u64, end: u64) {
+        self.awaited = self.awaited.min(end.min(at + BLOCK as u64));
+    }
+
+    /// Whether bytes are there that somebody waits for; those who have to wait on say so again.
+    fn has_news(&mut self) -> bool {
+        let news = self.next >= self.awaited;
+        if news {
+            self.awaited = u64::MAX;
+        }
+        news
     }
 
     /// The block published last that holds `at`, and where in it.
@@ -308,6 +327,11 @@ fn transfer(
     let size = reader.version.size;
     let mut held = Vec::new();
     let (data_end, received) = pump(reader, id, &mut transfer, &mut held);
+    let data_end = match data_end {
+        // Nothing was cut off: all bytes are there.
+        DataEnd::Error(FtpError::SilentEnd) if offset + received == size => DataEnd::Eof,
+        other => other,
+    };
     match data_end {
         DataEnd::Unwanted | DataEnd::Yielded => {
             let _ = transfer.abandon(Deadline::after(SETTLE));

@@ -9,7 +9,7 @@ use crate::remote::error::Kind;
 /// can tell (550 and 553 without a known text: vsftpd gives no reasons at all).
 pub(crate) fn kind(error: &FtpError) -> Option<Kind> {
     match error {
-        FtpError::Io { .. } | FtpError::Closed(_) => Some(Kind::Failed),
+        FtpError::Io { .. } | FtpError::Closed(_) | FtpError::SilentEnd => Some(Kind::Failed),
         FtpError::Deadline { .. } | FtpError::Proxy { error: ProxyError::Deadline(_), .. } => {
             Some(Kind::DeadlinePassed)
         }
@@ -17,16 +17,16 @@ pub(crate) fn kind(error: &FtpError) -> Option<Kind> {
         FtpError::Misbehaved(_) | FtpError::Listing(_) => Some(Kind::Garbled),
         FtpError::BadArgument(_) => Some(Kind::BadName),
         FtpError::Untrusted(_) => Some(Kind::Insecure),
-        FtpError::Refused { reply, .. } => refusal(reply),
+        FtpError::Refused { command, reply } => refusal(command, reply),
     }
 }
 
-fn refusal(reply: &Reply) -> Option<Kind> {
+fn refusal(command: &str, reply: &Reply) -> Option<Kind> {
     // "Command not found" speaks of no file.
     if matches!(reply.code(), 500 | 502 | 504) {
         return Some(Kind::Unsupported);
     }
-    told(reply).or(match reply.code() {
+    told(command, reply).or(match reply.code() {
         452 | 552 => Some(Kind::NoSpace),
         521 => Some(Kind::Exists),
         530 | 532 => Some(Kind::Denied),
@@ -36,8 +36,9 @@ fn refusal(reply: &Reply) -> Option<Kind> {
     })
 }
 
-/// What the text of a refusal says, whatever its code: pure-ftpd 1.0.50 puts errno's words behind 553 and 451.
-pub(crate) fn told(reply: &Reply) -> Option<Kind> {
+/// What the text of a refusal says, whatever its code: pure-ftpd 1.0.50 puts errno's words behind 553 and 451. Words
+/// that the path in `command` has as well say nothing: most servers repeat it.
+pub(crate) fn told(command: &str, reply: &Reply) -> Option<Kind> {
     const TEXTS: [(&str, Kind); 35] = [
         ("no such file", Kind::NotFound),
         ("no such directory", Kind::NotFound),
@@ -75,7 +76,8 @@ pub(crate) fn told(reply: &Reply) -> Option<Kind> {
         ("illegal file name", Kind::BadName),
         ("illegal filename", Kind::BadName),
     ];
-    TEXTS.iter().find(|(words, _)| reply.says(words)).map(|&(_, kind)| kind)
+    let path = command.split_once(' ').map(|(_, path)| path.to_ascii_lowercase()).unwrap_or_default();
+    TEXTS.iter().find(|(words, _)| reply.says(words) && !path.contains(words)).map(|&(_, kind)| kind)
 }
 
 /// Whether a code may mean the name itself where nothing else explains the refusal (RFC 959 s.4.2.2: 553 "file
@@ -127,7 +129,20 @@ mod tests {
         for (text, kind) in table {
             let line = format!("{text}\r\n");
             let reply = ReplyParser::default().push(line.as_bytes()).unwrap().1.unwrap();
-            assert_eq!(refusal(&reply), kind, "{text}");
+            assert_eq!(refusal("RETR /x", &reply), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_path_say_nothing() {
+        for (command, text, kind) in [
+            ("STOR /Quota/x", "550 /Quota/x: Permission denied", Some(Kind::Denied)),
+            ("RETR /not found/x", "550 /not found/x: Permission denied", Some(Kind::Denied)),
+            ("RETR /not found/x", "550 /not found/x: Failed to open file.", None),
+            ("CWD /not found", "550 /not found: No such file or directory", Some(Kind::NotFound)),
+        ] {
+            let reply = ReplyParser::default().push(format!("{text}\r\n").as_bytes()).unwrap().1.unwrap();
+            assert_eq!(refusal(command, &reply), kind, "{text}");
         }
     }
 }

@@ -141,7 +141,7 @@ impl Remote {
 
     /// Whether a directory has entries; `None` where the server does not tell.
     fn has_entries(&self, dir: &RemotePath, deadline: Deadline) -> Option<bool> {
-        let listing = self.list(dir, deadline).ok()?;
+        let listing = self.list(dir, None, deadline).ok()?;
         Some(!listing.entries.is_empty() || !listing.complete)
     }
 
@@ -163,7 +163,7 @@ impl Remote {
                 unique: None,
             }));
         };
-        let list = |session: &mut Session, deadline| self.list_once(session, &parent, deadline);
+        let list = |session: &mut Session, deadline| self.list_any(session, &parent, None, deadline);
         let listed = match self.attempt("list", &parent, Lane::Metadata, deadline, list)? {
             Ok(listed) => listed,
             Err(refusal) => return self.find_in_refused(&parent, &refusal, deadline),

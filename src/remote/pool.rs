@@ -6,7 +6,8 @@
 //! 4. A holder that does nothing at the moment (a parked stream) is asked to give its connection up when
 //!    somebody waits; a busy one can see that somebody waits and give way.
 //! 5. No lock is held while the network is used.
-//! 6. A server that answers on one connection while another cannot be made is there, and has no more places.
+//! 6. What is fetched ahead of any request takes a connection only while nobody waits, and never the last one.
+//! 7. A server that answers on one connection while another cannot be made is there, and has no more places.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use log::Level;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::deadline::Deadline;
@@ -149,6 +151,29 @@ impl Pool {
         let ready = session.is_ready();
         let lease = Lease { pool: self.clone(), session: Some(session), lane: Lane::Metadata, fresh: false };
         ready.then_some(lease)
+    }
+
+    /// A connection for work that nobody waits for yet, such as fetching ahead: only while nobody waits for one,
+    /// and never the last that the server allows. One may be made for it. Whoever holds it looks at
+    /// [`Pool::is_wanted`] between steps and gives it back.
+    pub fn try_ahead(&self, deadline: Deadline) -> Option<Lease> {
+        let shared = &self.0;
+        let mut state = shared.state.lock();
+        let spare = state.limit.current(Instant::now()).saturating_sub(1);
+        let is_free = state.queue.is_empty() && !state.closing && state.breaker.open().is_none();
+        if !is_free || state.data >= spare {
+            return None;
+        }
+        // Counted before one is made, so that several at once leave one over.
+        state.data += 1;
+        let taken = shared.take(&mut state, Lane::Metadata, deadline);
+        if taken.is_none() {
+            state.data -= 1;
+        }
+        drop(state);
+        shared.changed.notify_all();
+        let (session, fresh) = taken?;
+        Some(Lease { pool: self.clone(), session: Some(session), lane: Lane::Data, fresh })
     }
 
     /// Waits for a connection.
@@ -349,7 +374,9 @@ impl Shared {
         let is_there = self.heard.load(Ordering::Relaxed) > since;
         match error {
             error if state.open > 0 && (is_there || matches!(error, LoginError::Full(_))) => {
-                log::info!("{error}; going on with {} connections", state.open);
+                // Somebody may stand in between, now and then.
+                let level = if matches!(error, LoginError::Insecure(_)) { Level::Error } else { Level::Info };
+                log::log!(level, "{error}; going on with {} connections", state.open);
                 let others = state.open;
                 state.limit.refused(others, now);
             }
@@ -487,3 +514,6 @@ impl Drop for Parked<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

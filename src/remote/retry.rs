@@ -26,7 +26,7 @@ pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Opt
         Error::Proxy { error: ProxyError::Denied(_) | ProxyError::Garbled(_), .. } => None,
         Error::Proxy { .. } => Some(backoff),
         // pure-ftpd 1.0.50 refuses RNTO for good with 451, ProFTPD 1.3.8 much else with 450.
-        Error::Refused { reply, .. } if classify::told(reply).is_some() => None,
+        Error::Refused { command, reply } if classify::told(command, reply).is_some() => None,
         // 5xx is final (RFC 959 s.4.2.1), but for the texts of servers that mean "not now".
         Error::Refused { reply, .. }
             if reply.is_transient() || TRANSIENT.iter().any(|words| reply.says(words)) =>
@@ -36,7 +36,7 @@ pub(crate) fn pause_before_next(attempt: u32, fresh: bool, error: &Error) -> Opt
         Error::Refused { .. } => None,
         // The server, or a box on the way, had dropped the idle connection: nothing is wrong with the server.
         Error::Io { .. } | Error::Closed(_) if !fresh => Some(Duration::ZERO),
-        Error::Io { .. } | Error::Closed(_) | Error::Deadline { .. } => Some(backoff),
+        Error::Io { .. } | Error::Closed(_) | Error::SilentEnd | Error::Deadline { .. } => Some(backoff),
         // Something came late that answered an earlier command; another connection is in step.
         Error::Misbehaved(_) if !fresh => Some(Duration::ZERO),
         Error::Misbehaved(_) => (attempt == 1).then_some(backoff),

@@ -60,8 +60,8 @@ impl FileSystem {
         }
         let now = Instant::now();
         let (listing, learned) = match patience {
-            Patience::CachedOnly => self.directories.cached_listing(&path, now).ok_or(Error::WouldBlock)?,
-            Patience::Until(deadline) => self.directories.list(&path, deadline, now)?,
+            Patience::CachedOnly => self.directories.read_cached(&path, now).ok_or(Error::WouldBlock)?,
+            Patience::Until(deadline) => self.directories.read(&path, deadline, now)?,
         };
         let keep_pages = {
             let mut table = self.table.lock();

@@ -53,7 +53,15 @@ impl Server {
 }
 
 impl ListingSource for Server {
-    fn list(&self, dir: &RemotePath, _: Deadline) -> Result<Listing, remote::Error> {
+    fn list_together(&self, _: &[RemotePath], _: Deadline) -> Vec<Option<Listing>> {
+        Vec::new()
+    }
+
+    fn lists_together(&self) -> bool {
+        false
+    }
+
+    fn list(&self, dir: &RemotePath, _: Option<u64>, _: Deadline) -> Result<Listing, remote::Error> {
         self.questions.lock().push(format!("list {dir}"));
         self.children(dir, false)
     }

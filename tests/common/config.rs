@@ -31,7 +31,7 @@ pub(crate) fn prepare(
     let installed = installed.to_str().unwrap();
     let (ip, port, idle) = (address.ip(), address.port(), options.idle.as_secs());
     let most = options.max_clients.unwrap_or(200);
-    let secured = options.tls != Tls::Off && kind != Kind::Pyftpdlib;
+    let secured = options.tls != Tls::Off;
     if secured {
         let flaw = if options.tls == Tls::SelfSigned { pki::Flaw::SelfSigned } else { pki::Flaw::None };
         let pki::Identity { certificate, key, .. } = pki::identity(&[&ip.to_string()], flaw);
@@ -99,7 +99,8 @@ pub(crate) fn prepare(
             )
         }
         Kind::Pyftpdlib => {
-            write("server.py", pyftpdlib(ip, port, root, options.max_clients.unwrap_or(0), idle));
+            let tls = if secured { pyftpdlib_tls(run_dir) } else { String::new() };
+            write("server.py", pyftpdlib(ip, port, root, options.max_clients.unwrap_or(0), idle, &tls));
             format!("{installed}/venv/bin/python3 {run_dir}/server.py 2>>{log}")
         }
     }
@@ -149,9 +150,6 @@ fn proftpd(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, run: &str, i
     )
 }
 
-/// Port and directories need root, the rest of the server's life does not. Python's files may need it too, so what
-/// MFMT imports when it is first used (`_strptime`) is imported before.
-///
 /// vsftpd 3.0.3 takes no data connection in clear text, nor one that begins a session of its own.
 fn vsftpd_tls(run: &str, tls: Tls) -> String {
     let implicit = if tls == Tls::Implicit { "YES" } else { "NO" };
@@ -171,6 +169,21 @@ fn proftpd_tls(run: &str, tls: Tls) -> String {
     )
 }
 
+/// Clear text is refused; it takes data connections that begin a session of their own. The certificate's file is root's,
+/// so it is read before the user changes.
+fn pyftpdlib_tls(run: &str) -> String {
+    format!(
+        "from pyftpdlib.handlers import TLS_FTPHandler as FTPHandler\n\
+         FTPHandler.certfile = '{run}/tls.pem'\n\
+         FTPHandler.tls_control_required = True\n\
+         FTPHandler.tls_data_required = True\n\
+         FTPHandler.get_ssl_context()\n"
+    )
+}
+
+/// Port and directories need root, the rest of the server's life does not. Python's files may need it too, so what
+/// MFMT imports when it is first used (`_strptime`) is imported before.
+///
 /// A thread for each session: with one event loop for all, pyftpdlib 2.2.0 on Python 3.11 at times never answers EPRT
 /// when several sessions use active mode at once, although the data connection stands (seen with a bare client, 3 of
 /// 4 sessions within 150 transfers; with threads none).
@@ -178,7 +191,7 @@ fn proftpd_tls(run: &str, tls: Tls) -> String {
 /// CWD enters the directory for a moment, and the directory of a process is that of all its threads: two at once can
 /// leave the server in a directory that is removed later, and every CWD after that ends its session without an answer.
 /// So one of them is done at a time.
-fn pyftpdlib(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64) -> String {
+fn pyftpdlib(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64, tls: &str) -> String {
     format!(
         "import os\n\
          import threading\n\
@@ -186,6 +199,7 @@ fn pyftpdlib(ip: IpAddr, port: u16, root: &str, most: u32, idle: u64) -> String 
          from pyftpdlib.authorizers import DummyAuthorizer\n\
          from pyftpdlib.handlers import FTPHandler\n\
          from pyftpdlib.servers import ThreadedFTPServer\n\
+         {tls}\
          class Handler(FTPHandler):\n\
          \x20   entering = threading.Lock()\n\
          \x20   def ftp_CWD(self, path):\n\

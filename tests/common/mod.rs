@@ -7,6 +7,7 @@ pub(crate) mod bounded;
 pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod content;
+pub(crate) mod link;
 pub(crate) mod material;
 pub(crate) mod mount;
 pub(crate) mod pki;
@@ -28,8 +29,7 @@ pub(crate) const UID: u32 = 60990;
 pub(crate) const USER: &str = "tester";
 pub(crate) const PASSWORD: &str = "correct-horse";
 
-/// The version of TLS that `FTPFS_TEST_TLS` asks for, `1.2` or `1.3`: all tests with real servers, but for pyftpdlib,
-/// then run over it.
+/// The version of TLS that `FTPFS_TEST_TLS` asks for, `1.2` or `1.3`: all tests with real servers then run over it.
 pub(crate) fn tls_version() -> Option<String> {
     let version = std::env::var("FTPFS_TEST_TLS").ok().filter(|version| !version.is_empty())?;
     assert!(["1.2", "1.3"].contains(&version.as_str()), "FTPFS_TEST_TLS is 1.2 or 1.3");

@@ -2,20 +2,31 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use tempfile::TempDir;
 
 use super::bounded::{eventually, output};
 use super::trace::{self, Line};
 use super::{fresh_dir, pki, process, tls_version};
 
+/// What is mounted (proc(5)).
+const TABLE: &str = "/proc/self/mounts";
+
 /// Nothing of the user's own settings: no netrc, no log filter.
-const ENVIRONMENT: [(&str, &str); 3] = [("HOME", "/nonexistent"), ("RUST_LOG", ""), ("LC_ALL", "C")];
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("HOME", "/nonexistent"),
+    // Nothing can be kept there: a later test may have a port that was one of a server with TLS.
+    ("XDG_STATE_HOME", "/proc"),
+    ("RUST_LOG", ""),
+    ("LC_ALL", "C"),
+];
 
 /// A mount, with the program in the foreground.
 #[derive(Debug)]
@@ -50,11 +61,15 @@ impl Mount {
         }
         let child = command.process_group(0).spawn().expect("cannot run the program");
         let mut mount = Mount { child, dir, run };
-        eventually(Duration::from_secs(60), "mount to be usable", || {
+        let table = fs::File::open(TABLE).unwrap();
+        let start = Instant::now();
+        while !mounted(&mount.dir) {
             let ended = mount.child.try_wait().unwrap();
             assert!(ended.is_none(), "ftpfs ended with {ended:?}: {}", mount.log());
-            mounted(&mount.dir).then_some(())
-        });
+            assert!(start.elapsed() < Duration::from_secs(60), "not mounted within 60 s: {}", mount.log());
+            // The kernel tells at once when something is mounted, but nothing tells that the program has ended.
+            let _ = poll(&mut [PollFd::new(table.as_fd(), PollFlags::POLLPRI)], 100u8);
+        }
         mount
     }
 
@@ -98,7 +113,7 @@ impl Drop for Mount {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             process::signal("TERM", &[self.child.id()]);
             let patience = Duration::from_secs(if thread::panicking() { 2 } else { 20 });
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             while self.child.try_wait().is_ok_and(|ended| ended.is_none()) && start.elapsed() < patience {
                 thread::sleep(Duration::from_millis(10));
             }
@@ -130,7 +145,7 @@ pub(crate) fn mounted(dir: &Path) -> bool {
 
 /// The line of /proc/mounts for `dir`, when it is a FUSE mount.
 pub(crate) fn mount_line(dir: &Path) -> Option<String> {
-    let table = fs::read_to_string("/proc/mounts").unwrap();
+    let table = fs::read_to_string(TABLE).unwrap();
     let dir = dir.to_str().unwrap();
     let found = table.lines().find(|line| {
         let mut fields = line.split(' ').skip(1);

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use super::bounded::eventually;
 use super::{PASSWORD, USER, config, fresh_dir, process};
 
+/// Where they listen, but for those on `::1`.
+pub(crate) const PORT: u16 = 2121;
+
 /// The servers that every promise is tested with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -37,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) max_clients: Option<u32>,
     /// Listen on `::1`, else on an IPv4 address of its own.
     pub(crate) ipv6: bool,
+    /// Listen on this address instead: the calling thread is in a network namespace that has it.
+    pub(crate) address: Option<IpAddr>,
     /// When the server closes an idle connection; pure-ftpd counts in minutes.
     pub(crate) idle: Duration,
     /// Clear text is refused, and vsftpd and ProFTPD demand that data connections resume the session.
@@ -61,7 +66,14 @@ impl Default for Options {
     fn default() -> Options {
         // `FTPFS_TEST_TLS=1.2` and `1.3` run any test over TLS.
         let tls = if super::tls_version().is_some() { Tls::Explicit } else { Tls::Off };
-        Options { max_clients: None, ipv6: false, idle: Duration::from_secs(600), tls, zone: None }
+        Options {
+            max_clients: None,
+            ipv6: false,
+            address: None,
+            idle: Duration::from_secs(600),
+            tls,
+            zone: None,
+        }
     }
 }
 
@@ -80,12 +92,13 @@ impl Server {
     /// Starts a server over `root` and waits until it listens.
     pub(crate) fn start(kind: Kind, root: &Path, options: &Options) -> Server {
         let run = fresh_dir("server-");
-        let address = free_address(options.ipv6);
+        let address = match options.address {
+            Some(ip) => SocketAddr::new(ip, PORT),
+            None => free_address(options.ipv6),
+        };
         let log = run.path().join("log");
         let script = config::prepare(kind, root, address, options, log.to_str().unwrap(), run.path());
-        // pyftpdlib needs another library for it, and has no demands of its own.
-        let tls = if kind == Kind::Pyftpdlib { Tls::Off } else { options.tls };
-        let mut server = Server { kind, address, script, tls, run, child: None };
+        let mut server = Server { kind, address, script, tls: options.tls, run, child: None };
         server.restart();
         server
     }
@@ -103,7 +116,14 @@ impl Server {
         };
         let settings = TlsSettings { authorities: Some(super::pki::authority()), ..TlsSettings::default() };
         let client = TlsClient::new(&settings).unwrap();
-        Some(TlsConfig { mode, clear_data: false, clear_control: false, client })
+        Some(TlsConfig {
+            mode,
+            clear_data: false,
+            clear_control: false,
+            optional_close_notify: false,
+            client,
+            known: None,
+        })
     }
 
     /// The URL of `path` (which begins with `/`), with the user's password in it.
@@ -217,7 +237,7 @@ fn free_address(ipv6: bool) -> SocketAddr {
         return free.expect("no IPv6 loopback address here, or no free port");
     }
     let ip = Ipv4Addr::new(127, 1 + high % 250, 1 + low % 250, NEXT.fetch_add(1, Ordering::Relaxed));
-    SocketAddr::new(IpAddr::V4(ip), 2121)
+    SocketAddr::new(IpAddr::V4(ip), PORT)
 }
 
 /// Whether somebody listens there, as the kernel tells: a connection as a probe would use up a server's only slot.
@@ -235,7 +255,7 @@ fn is_listening(address: SocketAddr) -> bool {
         IpAddr::V6(ip) => words(&ip.octets()),
     };
     let wanted = [plain, words(&mapped.octets())].map(|ip| format!("{ip}:{:04X}", address.port()));
-    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|table| {
         let table = fs::read_to_string(table).unwrap_or_default();
         table.lines().any(|line| {
             let mut fields = line.split_whitespace().skip(1);

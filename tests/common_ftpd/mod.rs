@@ -21,7 +21,7 @@ mod writing;
 pub(crate) use quirks::{
     ControlCut, DataCut, DataCutEnd, Late, ListForm, Opening, Passive, Quirks, Refusal, Rest, Said, Then,
 };
-pub(crate) use secured::{Front, Manners};
+pub(crate) use secured::{Cut, Front, Manners};
 pub(crate) use server::Server;
 pub(crate) use tree::{Tree, pattern};
 pub(crate) use writing::{

@@ -3,10 +3,12 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -15,7 +17,7 @@ use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, Strea
 
 use crate::common::pki::Identity;
 
-/// How long one side is listened to before the other gets its turn.
+/// How long the rest of a record is waited for before the other side gets its turn.
 const TURN: Duration = Duration::from_millis(2);
 /// How long a data connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,8 +34,14 @@ pub(crate) struct Manners {
     pub(crate) clients_of: Option<String>,
     /// A data connection that begins a session of its own is refused with 522.
     pub(crate) demands_resumption: bool,
-    /// Data connections end after so many bytes, TLS records and all, and the server behind says that all is well.
-    pub(crate) cut: Option<usize>,
+    /// The next data connections are cut, and the server behind says that all is well.
+    pub(crate) cut: Option<Cut>,
+    /// Plaintext in one TLS record at most, in bytes.
+    pub(crate) fragment: Option<usize>,
+    /// Data connections are ended without close_notify.
+    pub(crate) ends_silently: bool,
+    /// Data of the client that ends without close_notify has ended for the server behind, too.
+    pub(crate) believes_any_end: bool,
     /// Sent in clear text right behind the answer to AUTH.
     pub(crate) injected: Option<&'static str>,
     /// 1xx is held back until the data connection has shaken hands.
@@ -51,11 +59,24 @@ impl Manners {
             clients_of: None,
             demands_resumption: false,
             cut: None,
+            fragment: None,
+            ends_silently: false,
+            believes_any_end: false,
             injected: None,
             handshakes_first: false,
             versions: rustls::ALL_VERSIONS.to_vec(),
         }
     }
+}
+
+/// Where data connections are cut: after so many bytes, TLS records and all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) after: usize,
+    /// Of the bytes to the client, else of those from it.
+    pub(crate) to_client: bool,
+    /// So many connections.
+    pub(crate) times: usize,
 }
 
 /// A listener in front of a server. Its threads end with the connections.
@@ -70,6 +91,8 @@ struct Shared {
     resumed: AtomicUsize,
     new: AtomicUsize,
     refused: AtomicUsize,
+    /// Bytes of the last data connection that was served to its end, to the client and from it.
+    last: Mutex<(usize, usize)>,
     /// Commands that came in clear text.
     clear: Mutex<Vec<String>>,
 }
@@ -84,6 +107,7 @@ impl Front {
             resumed: AtomicUsize::new(0),
             new: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
+            last: Mutex::default(),
             clear: Mutex::default(),
         });
         let for_connections = shared.clone();
@@ -110,9 +134,25 @@ impl Front {
         (of(&self.shared.resumed), of(&self.shared.new), of(&self.shared.refused))
     }
 
+    /// How many bytes, TLS records and all, the last data connection had that was served to its end: to the client,
+    /// and from it.
+    pub(crate) fn last_data(&self) -> (usize, usize) {
+        *self.shared.last.lock()
+    }
+
     /// What came in clear text.
     pub(crate) fn clear(&self) -> Vec<String> {
         self.shared.clear.lock().clone()
+    }
+}
+
+impl Shared {
+    /// Where the data connection that begins is cut.
+    fn next_cut(&self) -> Option<Cut> {
+        let mut manners = self.manners.lock();
+        let cut = manners.cut.as_mut().filter(|cut| cut.times > 0)?;
+        cut.times -= 1;
+        Some(*cut)
     }
 }
 
@@ -132,7 +172,10 @@ fn config(manners: &Manners) -> Arc<ServerConfig> {
             config.with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap())
         }
     };
-    Arc::new(config.with_single_cert(chain, key).unwrap())
+    let mut config = config.with_single_cert(chain, key).unwrap();
+    // What rustls counts is with the record's own bytes.
+    config.max_fragment_size = manners.fragment;
+    Arc::new(config)
 }
 
 /// A connection of either kind, from the client.
@@ -142,12 +185,12 @@ enum Wire {
 }
 
 impl Wire {
-    fn secure(socket: TcpStream, config: Arc<ServerConfig>, cut: Option<usize>) -> io::Result<Wire> {
+    fn secure(socket: TcpStream, config: Arc<ServerConfig>, cut: Option<Cut>) -> io::Result<Wire> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = StreamOwned::new(
             ServerConnection::new(config).map_err(io::Error::other)?,
-            Limited { socket, left: cut },
+            Limited { socket, cut, sent: 0, received: 0 },
         );
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
@@ -160,6 +203,23 @@ impl Wire {
         match self {
             Wire::Clear(_) => false,
             Wire::Secured(stream) => stream.conn.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Wire::Clear(socket) => socket,
+            Wire::Secured(stream) => &stream.sock.socket,
+        }
+    }
+
+    /// Whether it has bytes that do not show on its socket.
+    fn holds_bytes(&mut self) -> bool {
+        match self {
+            Wire::Clear(_) => false,
+            Wire::Secured(stream) => {
+                stream.conn.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+            }
         }
     }
 
@@ -177,34 +237,77 @@ impl Wire {
         }
     }
 
-    /// Says goodbye and closes.
-    fn end(mut self) {
-        if let Wire::Secured(stream) = &mut self {
-            stream.conn.send_close_notify();
+    /// Says goodbye, unless it ends `silently`, and closes.
+    fn end(&mut self, silently: bool) {
+        if let Wire::Secured(stream) = self {
+            if !silently {
+                stream.conn.send_close_notify();
+            }
             let _ = stream.flush();
             let _ = stream.sock.socket.shutdown(Shutdown::Write);
         }
     }
+
+    /// Bytes to the client, and from it.
+    fn counts(&self) -> (usize, usize) {
+        match self {
+            Wire::Clear(_) => (0, 0),
+            Wire::Secured(stream) => (stream.sock.sent, stream.sock.received),
+        }
+    }
 }
 
-/// A socket that breaks after a number of bytes sent.
+/// Waits until one of two has something to read, or has ended; tells which.
+fn wait(client: Option<&mut Wire>, server: &TcpStream) -> io::Result<(bool, bool)> {
+    let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+    let of = |socket| PollFd::new(socket, PollFlags::POLLIN);
+    let Some(client) = client else {
+        poll(&mut [of(server.as_fd())], PollTimeout::NONE)?;
+        return Ok((false, true));
+    };
+    if client.holds_bytes() {
+        return Ok((true, false));
+    }
+    let mut both = [of(client.socket().as_fd()), of(server.as_fd())];
+    poll(&mut both, PollTimeout::NONE)?;
+    Ok((ready(&both[0]), ready(&both[1])))
+}
+
+/// A socket that may break at some place.
 struct Limited {
     socket: TcpStream,
-    left: Option<usize>,
+    cut: Option<Cut>,
+    sent: usize,
+    received: usize,
+}
+
+impl Limited {
+    /// How many more bytes go the one way or the other.
+    fn left(&self, to_client: bool) -> usize {
+        let gone = if to_client { self.sent } else { self.received };
+        let cut = self.cut.filter(|cut| cut.to_client == to_client);
+        cut.map_or(usize::MAX, |cut| cut.after - gone)
+    }
 }
 
 impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(buffer)
+        let most = buffer.len().min(self.left(false));
+        let received = self.socket.read(&mut buffer[..most])?;
+        self.received += received;
+        if self.left(false) == 0 {
+            // Both sides see an end.
+            self.socket.shutdown(Shutdown::Both)?;
+        }
+        Ok(received)
     }
 }
 
 impl Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(left) = &mut self.left else { return self.socket.write(bytes) };
-        let sent = self.socket.write(&bytes[..bytes.len().min(*left)])?;
-        *left -= sent;
-        if *left == 0 {
+        let sent = self.socket.write(&bytes[..bytes.len().min(self.left(true))])?;
+        self.sent += sent;
+        if self.left(true) == 0 {
             self.socket.shutdown(Shutdown::Write)?;
             return Err(ErrorKind::BrokenPipe.into());
         }
@@ -239,7 +342,6 @@ impl Control<'_> {
         let config = config(&manners);
         stream.set_read_timeout(Some(TURN))?;
         let server = TcpStream::connect(shared.behind)?;
-        server.set_read_timeout(Some(TURN))?;
         let client = match manners.implicit {
             true => Wire::secure(stream, config.clone(), None)?,
             false => Wire::Clear(stream),
@@ -252,20 +354,24 @@ impl Control<'_> {
         let (mut commands, mut replies) = (Vec::new(), Vec::new());
         let mut buffer = [0; 4096];
         loop {
-            match self.client.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(n) => commands.extend_from_slice(&buffer[..n]),
-                Err(error) if is_pause(&error) => {}
-                Err(error) => return Err(error),
+            let (by_client, by_server) = wait(Some(&mut self.client), &self.server)?;
+            if by_client {
+                match self.client.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(n) => commands.extend_from_slice(&buffer[..n]),
+                    Err(error) if is_pause(&error) => {}
+                    Err(error) => return Err(error),
+                }
             }
             while let Some(line) = take_line(&mut commands) {
                 self.command(&line)?;
             }
-            match self.server.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(n) => replies.extend_from_slice(&buffer[..n]),
-                Err(error) if is_pause(&error) => {}
-                Err(error) => return Err(error),
+            if by_server {
+                match self.server.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(n) => replies.extend_from_slice(&buffer[..n]),
+                    Err(error) => return Err(error),
+                }
             }
             while let Some(line) = take_line(&mut replies) {
                 self.reply(&line)?;
@@ -332,9 +438,24 @@ fn relay_data(
 ) -> io::Result<bool> {
     socket2::SockRef::from(listener).set_read_timeout(Some(PATIENCE))?;
     let (client, _) = listener.accept()?;
-    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let relayed = relay_bytes(shared, manners, client, &server, config);
+    if relayed.is_err() && !manners.believes_any_end {
+        // What ended without a word is broken to the server behind, too.
+        socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO))?;
+    }
+    relayed
+}
+
+fn relay_bytes(
+    shared: &Shared,
+    manners: &Manners,
+    client: TcpStream,
+    mut server: &TcpStream,
+    config: Option<Arc<ServerConfig>>,
+) -> io::Result<bool> {
     let mut client = match config {
-        Some(config) => Wire::secure(client, config, manners.cut)?,
+        Some(config) => Wire::secure(client, config, shared.next_cut())?,
         None => Wire::Clear(client),
     };
     if let Wire::Secured(_) = client {
@@ -345,23 +466,22 @@ fn relay_data(
         }
         let counter = if resumed { &shared.resumed } else { &shared.new };
         counter.fetch_add(1, Ordering::SeqCst);
-    } else if let Wire::Clear(socket) = &client {
-        socket.set_read_timeout(Some(TURN))?;
     }
-    server.set_read_timeout(Some(TURN))?;
     let mut buffer = vec![0; 64 * 1024];
     let mut from_client = true;
     loop {
-        match server.read(&mut buffer) {
-            Ok(0) => {
-                client.end();
-                return Ok(true);
+        let (by_client, by_server) = wait(from_client.then_some(&mut client), server)?;
+        if by_server {
+            match server.read(&mut buffer)? {
+                0 => {
+                    client.end(manners.ends_silently);
+                    *shared.last.lock() = client.counts();
+                    return Ok(true);
+                }
+                n => client.write_all(&buffer[..n])?,
             }
-            Ok(n) => client.write_all(&buffer[..n])?,
-            Err(error) if is_pause(&error) => {}
-            Err(error) => return Err(error),
         }
-        if !from_client {
+        if !by_client {
             continue;
         }
         match client.read(&mut buffer) {
@@ -371,11 +491,11 @@ fn relay_data(
             }
             Ok(n) => server.write_all(&buffer[..n])?,
             Err(error) if is_pause(&error) => {}
-            Err(error) => {
-                // It ended without a word: to the server behind it is broken, too.
-                socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO))?;
-                return Err(error);
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && manners.believes_any_end => {
+                server.shutdown(Shutdown::Write)?;
+                from_client = false;
             }
+            Err(error) => return Err(error),
         }
     }
 }

@@ -84,6 +84,27 @@ impl Default for Options {
     }
 }
 
+/// How a session of such a client begins.
+pub(crate) fn session_config(address: SocketAddr, options: &Options) -> SessionConfig {
+    SessionConfig {
+        host: address.ip().to_string(),
+        port: address.port(),
+        proxy: None,
+        family: Default::default(),
+        bind: None,
+        login: Login {
+            user: b"u".to_vec(),
+            password: Secret::new("secret"),
+            account: options.account.map(Secret::new),
+        },
+        data: options.data.clone(),
+        tls: options.tls.clone(),
+        utf8: true,
+        list_zone: options.list_zone.clone(),
+        timeouts: options.timeouts,
+    }
+}
+
 /// One mount without a mount.
 pub(crate) struct Client {
     pub(crate) remote: Arc<Remote>,
@@ -98,23 +119,7 @@ impl Client {
     }
 
     pub(crate) fn connect_to(address: SocketAddr, options: Options) -> Result<Client, Error> {
-        let config = SessionConfig {
-            host: address.ip().to_string(),
-            port: address.port(),
-            proxy: None,
-            family: Default::default(),
-            bind: None,
-            login: Login {
-                user: b"u".to_vec(),
-                password: Secret::new("secret"),
-                account: options.account.map(Secret::new),
-            },
-            data: options.data,
-            tls: options.tls,
-            utf8: true,
-            list_zone: options.list_zone,
-            timeouts: options.timeouts,
-        };
+        let config = session_config(address, &options);
         let deadline = Deadline::after(options.operation);
         let remote = Arc::new(Remote::connect(config, b"", false, options.connections, deadline)?);
         let blocks = Arc::new(BlockCache::new(options.cache));
@@ -136,7 +141,7 @@ impl Client {
     }
 
     pub(crate) fn list(&self, path: &str) -> Result<Listing, Error> {
-        self.remote.list(&self.path(path), self.deadline())
+        self.remote.list(&self.path(path), None, self.deadline())
     }
 
     /// The names in a directory, sorted.

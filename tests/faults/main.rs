@@ -57,6 +57,8 @@ mod sharing;
 #[cfg(test)]
 mod transfers;
 #[cfg(test)]
+mod truncation;
+#[cfg(test)]
 mod unftp;
 #[cfg(test)]
 mod uploads;

@@ -52,13 +52,14 @@ fn store(client: &Client, name: &str, bytes: &[u8]) {
 
 #[test]
 fn a_server_that_announces_nothing_gives_and_takes_large_files() {
-    for mlst in [true, false] {
+    for (mlst, mode) in [(true, Mode::Passive), (false, Mode::Passive), (true, Mode::Active)] {
         watched(move || {
             let mut tree = Tree::sample();
             tree.put("/home/u/large", pattern(5, LARGE));
             let quirks = Quirks { opening: Opening::Missing, mlst, ..Quirks::default() };
             let server = Server::start(tree, quirks);
-            let client = Client::of(&server);
+            let data = DataConfig { mode, ..DataConfig::default() };
+            let client = Client::connect(&server, Options { data, ..Options::default() }).unwrap();
             // The first transfer, of which nothing is known.
             assert!(client.read_all("large").unwrap() == pattern(5, LARGE));
             client.names("").unwrap();

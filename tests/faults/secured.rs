@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::thread;
 
-use ftpfs::ftp::config::{Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsVersions};
+use ftpfs::ftp::config::{KnownServers, Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsVersions};
 use ftpfs::ftp::features::Capability;
 use ftpfs::ftp::upload::StoreAt;
 use ftpfs::remote::{Error, Kind, Lane};
@@ -15,7 +15,7 @@ use crate::client::{Client, Options, is_clean, watched};
 use crate::common::bounded::within;
 use crate::common::mount::Mount;
 use crate::common::pki::{self, Flaw, Identity};
-use crate::common_ftpd::{Front, Manners, Opening, Quirks, Server, Tree, pattern};
+use crate::common_ftpd::{Cut, Front, Manners, Opening, Quirks, Server, Tree, pattern};
 use crate::mounted::CALL;
 
 /// A server that behaves, behind TLS with a good certificate.
@@ -23,20 +23,27 @@ fn good() -> (Server, Front) {
     behind(Manners::new(pki::identity(&["127.0.0.1"], Flaw::None)))
 }
 
-fn behind(manners: Manners) -> (Server, Front) {
+pub(crate) fn behind(manners: Manners) -> (Server, Front) {
     let server = Server::start(Tree::sample(), Quirks::default());
     let front = Front::start(server.address(), manners);
     (server, front)
 }
 
 /// Trusts the tests' authority.
-fn trusting() -> TlsSettings {
+pub(crate) fn trusting() -> TlsSettings {
     TlsSettings { authorities: Some(pki::authority()), ..TlsSettings::default() }
 }
 
-fn tls(mode: TlsMode, settings: &TlsSettings) -> Options {
+pub(crate) fn tls(mode: TlsMode, settings: &TlsSettings) -> Options {
     let client = TlsClient::new(settings).unwrap();
-    let tls = TlsConfig { mode, clear_data: false, clear_control: false, client };
+    let tls = TlsConfig {
+        mode,
+        clear_data: false,
+        clear_control: false,
+        optional_close_notify: false,
+        client,
+        known: None,
+    };
     Options { tls: Some(tls), ..Options::default() }
 }
 
@@ -205,6 +212,59 @@ fn who_takes_tls_away_gets_no_password() {
 }
 
 #[test]
+fn a_server_that_had_tls_must_have_it_in_the_next_mount_too() {
+    for first in [TlsMode::Auto, TlsMode::Explicit] {
+        let state = tempfile::tempdir().unwrap();
+        let remembering = |mode| {
+            let mut options = tls(mode, &trusting());
+            options.tls.as_mut().unwrap().known = Some(KnownServers::new(state.path()));
+            options
+        };
+        let (server, front) = good();
+        drop(Client::connect_to(front.address(), remembering(first)).unwrap());
+        assert_eq!(server.count("PASS"), 1);
+        front.change(|manners| manners.offered = false);
+        let error =
+            Client::connect_to(front.address(), remembering(TlsMode::Auto)).err().expect("it is let down");
+        assert_eq!((error.kind(), server.count("USER")), (Kind::Insecure, 1), "{error}");
+        let file = state.path().join(front.address().to_string());
+        let remedy = format!("remove the file {}", file.display());
+        assert!(error.to_string().contains(&remedy), "{error}");
+        fs::remove_file(file).unwrap();
+        assert!(Client::connect_to(front.address(), remembering(TlsMode::Auto)).is_ok());
+    }
+}
+
+/// Who stands in between may say yes to AUTH; only a handshake with a certificate that is trusted is remembered.
+#[test]
+fn a_handshake_that_fails_is_not_remembered() {
+    let state = tempfile::tempdir().unwrap();
+    let (_server, front) = behind(Manners::new(pki::identity(&["127.0.0.1"], Flaw::Expired)));
+    let mut options = tls(TlsMode::Auto, &trusting());
+    options.tls.as_mut().unwrap().known = Some(KnownServers::new(state.path()));
+    assert!(Client::connect_to(front.address(), options).is_err());
+    assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_handshake_that_cannot_work_is_told_with_its_remedy() {
+    let (server, front) = good();
+    let authority = fs::read_to_string(pki::authority()).unwrap();
+    front.change(|manners| manners.clients_of = Some(authority));
+    // With TLS 1.3 the alert comes behind the handshake, and may be lost where the connection ends with it.
+    let settings = TlsSettings { versions: TlsVersions::Only12, ..trusting() };
+    let text = refused(&server, &front, TlsMode::Explicit, &settings);
+    assert!(text.contains("cert=FILE"), "{text}");
+    front.change(|manners| {
+        (manners.clients_of, manners.versions) = (None, vec![&rustls::version::TLS13]);
+    });
+    let text = refused(&server, &front, TlsMode::Explicit, &settings);
+    assert!(text.contains("no version of TLS in common"), "{text}");
+    let error = connect(&front, TlsMode::Implicit, &trusting()).err().expect("it does not begin with TLS");
+    assert!(error.kind() == Kind::Insecure && error.to_string().contains("ftpes://"), "{error}");
+}
+
+#[test]
 fn clear_text_behind_the_answer_to_auth_is_not_believed() {
     watched(|| {
         let (server, front) = good();
@@ -228,7 +288,9 @@ fn a_data_stream_that_is_cut_anywhere_is_never_a_whole_file() {
             let cuts = [1, 5, 60, 130, 200, 300, 1000, 16_000, 17_000, 100_000, 307_000, 307_300, 307_700];
             let (mut whole, mut errors) = (0, 0);
             for cut in cuts {
-                front.change(|manners| manners.cut = Some(cut));
+                front.change(|manners| {
+                    manners.cut = Some(Cut { after: cut, to_client: true, times: usize::MAX })
+                });
                 match client.read_all("big") {
                     Ok(bytes) => {
                         assert!(bytes == expected, "{} bytes after a cut at {cut}", bytes.len());
@@ -269,7 +331,14 @@ fn a_server_that_shakes_hands_before_it_answers_is_waited_for() {
 fn data_in_clear_text_is_what_prot_clear_asks_for() {
     let (_server, front) = good();
     let client = TlsClient::new(&trusting()).unwrap();
-    let tls = TlsConfig { mode: TlsMode::Explicit, clear_data: true, clear_control: false, client };
+    let tls = TlsConfig {
+        mode: TlsMode::Explicit,
+        clear_data: true,
+        clear_control: false,
+        optional_close_notify: false,
+        client,
+        known: None,
+    };
     let client =
         Client::connect_to(front.address(), Options { tls: Some(tls), ..Options::default() }).unwrap();
     assert!(client.read_all("big").unwrap() == pattern(2, 300 * 1024));

@@ -6,13 +6,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::CONTEXT;
+use super::{CONTEXT, forms};
 
 /// Listings are dated 1990 to 2023, so that DOS years of two digits are not ambiguous and `ls` prints years.
 const DATES: std::ops::Range<i64> = 631_152_000..1_704_067_200;
-
-pub(crate) const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 fn is_usable(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..")
@@ -58,92 +55,11 @@ pub(crate) fn entries() -> impl Strategy<Value = RemoteEntry> {
     )
 }
 
-pub(crate) fn civil(entry: &RemoteEntry) -> jiff::civil::DateTime {
-    let seconds = entry.modified.map_or(0, |modified| modified.seconds);
-    let instant = jiff::Timestamp::from_second(seconds).unwrap_or_default();
-    jiff::tz::Offset::UTC.to_datetime(instant)
-}
-
 /// The entry with its time cut to `unit` seconds.
 pub(crate) fn rounded(mut entry: RemoteEntry, unit: i64, precision: Precision) -> RemoteEntry {
     let seconds = entry.modified.map_or(0, |modified| modified.seconds);
     entry.modified = Some(Modified { seconds: seconds - seconds.rem_euclid(unit), nanos: 0, precision });
     entry
-}
-
-fn print_mlsd(entry: &RemoteEntry) -> Vec<u8> {
-    let kind = match entry.kind {
-        EntryKind::Directory => "dir",
-        EntryKind::Symlink => "OS.unix=symlink",
-        EntryKind::File | EntryKind::Special => "file",
-    };
-    let mut line = format!(
-        "type={kind};size={};modify={};UNIX.mode={:04o};",
-        entry.size.unwrap_or_default(),
-        civil(entry).strftime("%Y%m%d%H%M%S"),
-        entry.mode.unwrap_or_default(),
-    )
-    .into_bytes();
-    if let Some(unique) = &entry.unique {
-        line.extend_from_slice(b"unique=");
-        line.extend_from_slice(unique);
-        line.push(b';');
-    }
-    line.push(b' ');
-    line.extend_from_slice(&entry.name);
-    line
-}
-
-fn print_mode(entry: &RemoteEntry) -> String {
-    let mode = entry.mode.unwrap_or_default();
-    let mut text = String::from(match entry.kind {
-        EntryKind::Directory => "d",
-        EntryKind::Symlink => "l",
-        EntryKind::File | EntryKind::Special => "-",
-    });
-    for (shift, special, marks) in [(6, 0o4000, "sS"), (3, 0o2000, "sS"), (0, 0o1000, "tT")] {
-        let bits = mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push_str(match (bits & 1 != 0, mode & special != 0) {
-            (true, true) => &marks[..1],
-            (false, true) => &marks[1..],
-            (true, false) => "x",
-            (false, false) => "-",
-        });
-    }
-    text
-}
-
-fn print_unix(entry: &RemoteEntry, owners: &str) -> Vec<u8> {
-    let date = civil(entry);
-    let month = MONTHS[usize::from(date.month().unsigned_abs()) - 1];
-    let size = entry.size.unwrap_or_default();
-    let start = format!("{} {owners} {size:8} {month} {:2}  {} ", print_mode(entry), date.day(), date.year());
-    let mut line = start.into_bytes();
-    line.extend_from_slice(&entry.name);
-    if let Some(target) = &entry.link_target {
-        line.extend_from_slice(b" -> ");
-        line.extend_from_slice(target);
-    }
-    line
-}
-
-fn print_dos(entry: &RemoteEntry) -> Vec<u8> {
-    let date = civil(entry);
-    let (half, hour) = (if date.hour() < 12 { "AM" } else { "PM" }, (date.hour() + 11) % 12 + 1);
-    let mark = match (entry.kind, entry.size) {
-        (EntryKind::Directory, _) => "      <DIR>          ".to_string(),
-        (_, size) => format!("{:20} ", size.unwrap_or_default()),
-    };
-    let start = format!(
-        "{:02}-{:02}-{:02}  {hour:02}:{:02}{half} {mark}",
-        date.month(),
-        date.day(),
-        date.year() % 100,
-        date.minute()
-    );
-    [start.as_bytes(), &entry.name].concat()
 }
 
 /// Parses with an LF of its own; the entry must come out alone.
@@ -157,7 +73,7 @@ pub(crate) fn parse_one(dialect: Dialect, line: &[u8]) -> ParsedListing {
 proptest! {
     #[test]
     fn mlsd_prints_and_reads_back(entry in entries()) {
-        let line = print_mlsd(&entry);
+        let line = forms::mlsd(&entry);
         prop_assert_eq!(parse_one(Dialect::Mlsd, &line).entries, vec![entry.clone()]);
         let (found, path) = parse_mlst_line(&[b" ", &line[..]].concat()).unwrap();
         prop_assert_eq!(&found, &entry);
@@ -179,7 +95,7 @@ proptest! {
             entry.size = Some(target.len() as u64);
             entry.link_target = Some(target.into());
         }
-        let line = print_unix(&entry, owners);
+        let line = forms::unix(&entry, owners);
         prop_assert_eq!(parse_one(Dialect::Unix, &line).entries, vec![entry]);
     }
 
@@ -190,8 +106,15 @@ proptest! {
             EntryKind::Directory => entry.size = None,
             _ => entry.kind = EntryKind::File,
         }
-        let line = print_dos(&entry);
+        let line = forms::dos(&entry);
         prop_assert_eq!(parse_one(Dialect::Dos, &line).entries, vec![entry]);
+    }
+
+    #[test]
+    fn bare_names_read_back(entry in entries(), path in prop_oneof![Just(""), Just("./"), Just("/srv/pub/")]) {
+        let kind = if entry.kind == EntryKind::Directory { entry.kind } else { EntryKind::File };
+        let entry = RemoteEntry { kind, size: None, modified: None, mode: None, unique: None, ..entry };
+        prop_assert_eq!(parse_one(Dialect::Names, &forms::nlst(&entry, path)).entries, vec![entry]);
     }
 
     #[test]
@@ -202,9 +125,9 @@ proptest! {
         let mut text = Vec::new();
         for (entry, dialect, end) in &listed {
             text.extend(match dialect {
-                0 => print_mlsd(entry),
-                1 => print_unix(entry, "1 lena staff"),
-                2 => print_dos(entry),
+                0 => forms::mlsd(entry),
+                1 => forms::unix(entry, "1 lena staff"),
+                2 => forms::dos(entry),
                 _ => entry.name.to_vec(),
             });
             text.extend_from_slice(end.as_bytes());
@@ -229,7 +152,7 @@ proptest! {
             "[-dlrwxsStTbcp0-9:;=., <>/A-Za-z]{0,60}".prop_map(String::into_bytes),
             "[+*A-Z0-9]{1,9}[;.]?[0-9]{0,3}( [-<>()*A-Z0-9:/,.\\[\\]\"]{1,11}){1,9}".prop_map(String::into_bytes),
             (entries(), vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)).prop_map(|(entry, changes)| {
-                let mut line = print_unix(&entry, "1 lena staff");
+                let mut line = forms::unix(&entry, "1 lena staff");
                 for (place, byte) in changes {
                     let place = place.index(line.len());
                     line[place] = byte;

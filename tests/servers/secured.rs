@@ -57,6 +57,16 @@ fn files_are_read_and_changed_over_tls_on_pure_ftpd() {
     files_are_read_and_changed(Kind::PureFtpd, "passive", "any");
 }
 
+#[test]
+fn files_are_read_and_changed_over_tls_1_2_on_pyftpdlib() {
+    files_are_read_and_changed(Kind::Pyftpdlib, "active", "1.2");
+}
+
+#[test]
+fn files_are_read_and_changed_over_tls_1_3_on_pyftpdlib() {
+    files_are_read_and_changed(Kind::Pyftpdlib, "passive", "1.3");
+}
+
 /// 2,000 files by 16 processes over 8 connections, all at work at once, and 256 MiB. No server refuses any of them for
 /// want of a session, which it would say with 425 or 522.
 fn two_thousand_transfers_resume_their_session(kind: Kind, version: &str) {

@@ -386,7 +386,7 @@ fn what_is_in_the_way_has_its_kind(kind: Kind) {
         let told = kind != Kind::Vsftpd && got == Failure::NotFound;
         assert!(got == expected || told, "{path}: {got:?}");
     }
-    assert_eq!(failure(b.remote.list(&b.path("was-a-directory"), deadline())), Failure::NotADirectory);
+    assert_eq!(failure(b.remote.list(&b.path("was-a-directory"), None, deadline())), Failure::NotADirectory);
 }
 
 fn odd_names_are_changed_themselves_or_not_at_all(kind: Kind) {
@@ -458,7 +458,7 @@ fn a_full_disk_fails_the_upload(kind: Kind) {
             let error = b.store("small/file", StoreAt::Start, &content).unwrap_err();
             let kind = b.remote.explain_write(&remote, &error, deadline()).kind();
             // The connection that failed is gone or of use, and others are not harmed.
-            b.remote.list(&b.path("small"), deadline()).unwrap();
+            b.remote.list(&b.path("small"), None, deadline()).unwrap();
             (kind, error.to_string())
         }
     });

@@ -50,7 +50,7 @@ fn proftpd_by_local_time_shows_what_its_times_mean() {
             };
             let remote = Remote::connect(config, b"", false, 2, Deadline::after(BOUND)).unwrap();
             assert!(!remote.can_stat(), "this server must have no MLSD here");
-            let listing = remote.list(remote.base(), Deadline::after(BOUND)).unwrap();
+            let listing = remote.list(remote.base(), None, Deadline::after(BOUND)).unwrap();
             for age in AGES {
                 let name = age.to_string();
                 let entry = listing.entries.iter().find(|entry| *entry.name == *name.as_bytes()).unwrap();

@@ -1,3 +1,4 @@
+mod ahead;
 mod own;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ struct Script {
     entries: Mutex<Vec<RemoteEntry>>,
     complete: AtomicBool,
     can_stat: bool,
+    together: AtomicBool,
     failure: Mutex<Option<Kind>>,
     asked: Sender<String>,
     gate: Option<Receiver<()>>,
@@ -51,7 +53,25 @@ impl Script {
 }
 
 impl ListingSource for Script {
-    fn list(&self, dir: &RemotePath, _: Deadline) -> Result<Listing, Error> {
+    fn list_together(&self, dirs: &[RemotePath], _: Deadline) -> Vec<Option<Listing>> {
+        let question = dirs.iter().map(RemotePath::to_string).collect::<Vec<_>>().join(" ");
+        let Ok(listings) = self.ask(format!("together {question}"), || {
+            let list = |dir: &RemotePath| {
+                let is_told = !dir.as_bytes().ends_with(b"untold");
+                is_told.then(|| Listing { own: None, entries: self.entries.lock().clone(), complete: true })
+            };
+            Ok(dirs.iter().map(list).collect())
+        }) else {
+            return Vec::new();
+        };
+        listings
+    }
+
+    fn lists_together(&self) -> bool {
+        self.together.load(Ordering::Relaxed)
+    }
+
+    fn list(&self, dir: &RemotePath, _: Option<u64>, _: Deadline) -> Result<Listing, Error> {
         self.ask(format!("list {dir}"), || {
             let complete = self.complete.load(Ordering::Relaxed);
             Ok(Listing { own: None, entries: self.entries.lock().clone(), complete })
@@ -98,6 +118,7 @@ fn bench(can_stat: bool, gated: bool) -> Bench {
         entries: Mutex::new(vec![entry(b"a", 1), entry(b"b", 2)]),
         complete: AtomicBool::new(true),
         can_stat,
+        together: AtomicBool::new(false),
         failure: Mutex::new(None),
         asked: asked_sender,
         gate: gated.then_some(gate),

@@ -3,7 +3,8 @@
 use log::LevelFilter;
 
 use super::values::{
-    address, bytes, bytes_or_none, choice, count, mask, member, owner, path, ports, seconds, text, zone,
+    BOUND, YEAR, address, bytes, bytes_or_none, choice, count, mask, member, owner, path, ports, seconds,
+    text, zone,
 };
 use super::{Netrc, Options};
 use crate::cli::proxy::{ftp_proxy, proxy};
@@ -256,6 +257,17 @@ pub(super) const TABLE: &[Spec] = &[
             let versions =
                 [("any", TlsVersions::Both), ("1.2", TlsVersions::Only12), ("1.3", TlsVersions::Only13)];
             choice(v, &versions).map(|versions| o.tls_settings.versions = versions)
+        },
+        ..PLAIN
+    },
+    Spec {
+        name: "tls_close_notify",
+        takes: Value("required|optional"),
+        default: Some("required"),
+        help: "whether a listing must end with TLS's word for it; optional for servers that never send one: last resort",
+        set: |o, v| {
+            choice(v, &[("required", false), ("optional", true)])
+                .map(|optional| o.optional_close_notify = optional)
         },
         ..PLAIN
     },
@@ -583,9 +595,3 @@ pub(super) const TABLE: &[Spec] = &[
         ..PLAIN
     },
 ];
-
-/// The range of every timeout, in seconds.
-const BOUND: std::ops::RangeInclusive<f64> = 1.0..=3600.0;
-
-/// Longest time for which anything is believed, in seconds.
-const YEAR: f64 = 365.0 * 86_400.0;

@@ -165,10 +165,28 @@ fn secrets_are_found_where_they_stand() {
         ("proxy=http://h:3128,user=a@b", &[]),
         ("user=me,username=a:b,fsname=password", &[]),
         ("password", &[]),
+        // The comma was meant to be part of the password.
+        ("password=a,b,ro", &["a", "b"]),
+        ("user=me:a,,x-b=c,d,uid=0,e", &["a", "x-b=c", "d"]),
+        ("proxy=http://me:a,b@h:1", &["b@h:1"]),
+        (r"pass\word=\a,ro", &[r"\a"]),
+        (r"password\=\,a\b,ro", &[r"\,a\b"]),
     ] {
         let texts: Vec<&str> = secrets(list.as_bytes()).into_iter().map(|range| &list[range]).collect();
         assert_eq!(texts, found, "{list}");
     }
+}
+
+#[test]
+fn the_rest_of_a_password_with_a_comma_is_never_shown() {
+    for list in ["password=a,tail", "ro,pass=a,,tail=x,ro", "user=me:a,tail", "password=a,x-tail=1,tail"] {
+        let text = refused(list);
+        assert!(!text.contains("tail") && text.contains(r"\,"), "{list}: {text}");
+        let notes = Options::parse([list.as_bytes()], Unknown::Ignore).unwrap().notes.join(" ");
+        assert!(!notes.contains("tail") && notes.contains("behind"), "{list}: {notes}");
+    }
+    assert!(!parsed("password=a,x-tail").notes.join(" ").contains("tail"));
+    assert!(refused("password=a,ro,conections=4").contains("connections"));
 }
 
 #[test]

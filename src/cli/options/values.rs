@@ -16,6 +16,12 @@ const CACHE_MIN: u64 = 1 << 20;
 /// Largest block cache, in bytes.
 const CACHE_MAX: u64 = 1 << 40;
 
+/// The range of every timeout, in seconds.
+pub(super) const BOUND: RangeInclusive<f64> = 1.0..=3600.0;
+
+/// Longest time for which anything is believed, in seconds.
+pub(super) const YEAR: f64 = 365.0 * 86_400.0;
+
 pub(super) fn text(value: &[u8]) -> Result<String, String> {
     match std::str::from_utf8(value) {
         Ok(text) if !text.is_empty() && !text.contains(char::is_control) => Ok(text.to_owned()),

@@ -162,10 +162,15 @@ const UNSUPPORTED: &[&str] = &[
     "cache",
 ];
 
+/// Whether a name is one that any program may have made up (fstab(5)).
+pub(super) fn is_free(name: &[u8]) -> bool {
+    name.starts_with(b"x-") || name.starts_with(b"X-")
+}
+
 /// What a word means that is not in the table of our own; `None` if it is not known here.
 pub(super) fn meaning(name: &[u8], has_value: bool) -> Option<Meaning> {
     let name = std::str::from_utf8(name).ok()?;
-    if name.starts_with("x-") || name.starts_with("X-") {
+    if is_free(name.as_bytes()) {
         return Some(Meaning::Ignored);
     }
     if has_value && IGNORED_WITH_VALUE.contains(&name) {

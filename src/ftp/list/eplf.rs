@@ -6,8 +6,8 @@
 //! ```
 
 use super::fields::decimal;
-use super::{EntryKind, Line, Parsed};
-use crate::ftp::time::{ListContext, Modified, Precision};
+use super::{EntryKind, Line, MAX_UNIQUE, Parsed};
+use crate::ftp::time::{ListContext, since_1970};
 
 pub(super) fn parse<'a>(line: &'a [u8], _: &ListContext) -> Line<'a> {
     parse_entry(line).map_or(Line::Unknown, Line::Entry)
@@ -24,16 +24,14 @@ fn parse_entry(line: &[u8]) -> Option<Parsed<'_>> {
             b"/" => parsed.kind = EntryKind::Directory,
             b"r" if parsed.kind != EntryKind::Directory => parsed.kind = EntryKind::File,
             [b's', size @ ..] => parsed.size = decimal(size),
-            [b'm', seconds @ ..] => {
-                let seconds = decimal(seconds).and_then(|seconds| i64::try_from(seconds).ok());
-                parsed.modified =
-                    seconds.map(|seconds| Modified { seconds, nanos: 0, precision: Precision::Second });
-            }
+            [b'm', seconds @ ..] => parsed.modified = decimal(seconds).and_then(since_1970),
             [b'u', b'p', octal @ ..] => {
                 let octal = std::str::from_utf8(octal).ok()?;
                 parsed.mode = u16::from_str_radix(octal, 8).ok().filter(|mode| *mode <= 0o7777);
             }
-            [b'i', unique @ ..] => parsed.unique = (!unique.is_empty()).then_some(unique),
+            [b'i', unique @ ..] => {
+                parsed.unique = (1..=MAX_UNIQUE).contains(&unique.len()).then_some(unique);
+            }
             // Facts that are not known yet are to be ignored.
             _ => {}
         }
@@ -44,7 +42,7 @@ fn parse_entry(line: &[u8]) -> Option<Parsed<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::time::ListZone;
+    use crate::ftp::time::{ListZone, Modified, Precision};
 
     const CONTEXT: ListContext = ListContext { now: 1_710_006_301, zone: ListZone::Fixed(3600) };
 
@@ -69,6 +67,8 @@ mod tests {
         ] {
             assert_eq!(parse(line.as_bytes(), &CONTEXT), Line::Entry(expected), "{line}");
         }
+        let long = format!("+i{},r,m253402300800,\tx", "u".repeat(65));
+        assert_eq!(parse(long.as_bytes(), &CONTEXT), Line::Entry(Parsed::new(b"x", EntryKind::File)));
         for line in ["", "+", "+r,s5", "r,\tx", " +r,\tx"] {
             assert_eq!(parse(line.as_bytes(), &CONTEXT), Line::Unknown, "{line}");
         }

@@ -1,12 +1,8 @@
 //! MLSD and MLST: facts, one blank, a name (RFC 3659 s.7.2 and s.7.5).
 
 use super::fields::decimal;
-use super::{EntryKind, Line, NameClass, Parsed, RemoteEntry, classify_name};
+use super::{EntryKind, Line, MAX_UNIQUE, NameClass, Parsed, RemoteEntry, classify_name};
 use crate::ftp::time::{ListContext, Modified, parse_time_value};
-
-/// Longest `unique` fact that is kept, in bytes. Servers send device and inode in hexadecimal; a longer one
-/// would cost memory for each entry.
-const MAX_UNIQUE: usize = 64;
 
 pub(super) fn parse<'a>(line: &'a [u8], _: &ListContext) -> Line<'a> {
     if line.is_empty() {

@@ -7,7 +7,7 @@
 
 use super::fields::{Fields, decimal, is_blank};
 use super::{EntryKind, Line, Parsed};
-use crate::ftp::time::{ListContext, Modified, Precision};
+use crate::ftp::time::{ListContext, since_1970};
 
 pub(super) fn parse<'a>(line: &'a [u8], _: &ListContext) -> Line<'a> {
     parse_entry(line).map_or(Line::Unknown, Line::Entry)
@@ -29,13 +29,13 @@ fn parse_entry(line: &[u8]) -> Option<Parsed<'_>> {
     };
     let number = |at| fields.get(at).and_then(decimal);
     let (_uid, _gid, size) = (number(1)?, number(2)?, number(3)?);
-    let seconds = i64::try_from(number(4)?).ok()?;
+    let modified = since_1970(number(4)?)?;
     // The columns behind the time are not the same everywhere; a name that begins with a blank is lost.
     let name = &line[fields.end(4)?..];
     let name = &name[name.iter().position(|b| !is_blank(*b))?..];
     Some(Parsed {
         size: Some(size).filter(|_| kind != EntryKind::Special),
-        modified: Some(Modified { seconds, nanos: 0, precision: Precision::Second }),
+        modified: Some(modified),
         mode: u16::try_from(mode & 0o7777).ok(),
         ..Parsed::new(name, kind)
     })
@@ -71,6 +71,7 @@ mod tests {
             "0100640 lena staff 512 1709999999 a",
             "+100640 1 1 512 1709999999 a",
             "0100640 1001 100 512 99999999999999999999 a",
+            "0100640 1001 100 512 253402300800 a",
         ] {
             assert_eq!(parse(line.as_bytes(), &CONTEXT), Line::Unknown, "{line}");
         }

@@ -12,6 +12,8 @@ use crate::ftp::reply::Reply;
 pub(crate) struct TlsFacts {
     /// It was spoken once: a server that has lost it since is not the same, or somebody stands in between.
     seen: AtomicBool,
+    /// A control connection was secured.
+    secured: AtomicBool,
     /// Tickets of TLS 1.3 ran out. A session of 1.2 can be resumed for ever.
     prefers_12: AtomicBool,
     /// The server does not take 1.2 alone.
@@ -39,6 +41,11 @@ impl TlsFacts {
     /// Notes that it has.
     pub(crate) fn note_seen(&self) {
         self.seen.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a control connection was secured; whether it is the first.
+    pub(crate) fn is_first_handshake(&self) -> bool {
+        !self.secured.swap(true, Ordering::Relaxed)
     }
 
     /// Whether TLS 1.2 alone should be offered.

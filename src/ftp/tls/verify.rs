@@ -12,6 +12,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use super::TlsSettings;
+use super::failure::{OLD, is_old};
 
 /// The SHA-256 of a server's certificate in DER form, as `openssl x509 -fingerprint -sha256` prints it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,6 +205,7 @@ fn untrusted(error: &CertificateError, name: &ServerName<'_>, pin: Pin) -> Untru
             format!("cacert=FILE names another authority; or, {pinned}"),
         ),
         CertificateError::Revoked => ("it has been revoked".to_owned(), "ask its administrator".to_owned()),
+        other if is_old(other) => ("it cannot be used".to_owned(), OLD.to_owned()),
         other if signs_itself(other) => (
             "it signs itself, no authority vouches for it".to_owned(),
             format!("{pinned}; or cacert=FILE with this certificate in it"),

@@ -209,7 +209,10 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
             }
         }
     }
+    let news = stream.has_news();
     drop(state);
-    reader.changed.notify_all();
+    if news {
+        reader.changed.notify_all();
+    }
     full.into_iter().for_each(|(begin, block)| reader.disk.keep(reader, begin, block));
 }

@@ -1,0 +1,8 @@
+//! Listings of the dialect `NonStop`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ftpfs_fuzz::listings::certain(
+    ftpfs::ftp::list::Dialect::NonStop,
+    data
+));

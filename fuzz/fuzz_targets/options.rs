@@ -1,0 +1,5 @@
+//! The lists of `-o`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ftpfs_fuzz::command_line::options(data));

@@ -1,0 +1,74 @@
+//! Directories listed ahead of a walk.
+
+use super::*;
+
+fn path(text: &str) -> RemotePath {
+    RemotePath::parse(text.as_bytes()).unwrap()
+}
+
+/// A server whose directories all hold these directories.
+fn walked(names: &[&str], gated: bool) -> Bench {
+    let bench = bench(true, gated);
+    let dir = |name: &&str| RemoteEntry { kind: EntryKind::Directory, ..entry(name.as_bytes(), 4096) };
+    *bench.script.entries.lock() = names.iter().map(dir).collect();
+    bench.script.together.store(true, Ordering::Relaxed);
+    bench
+}
+
+impl Bench {
+    fn read(&self, dir: &str) -> usize {
+        self.cache.read(&path(dir), soon(), self.now).unwrap().0.entries().len()
+    }
+}
+
+#[test]
+fn the_next_directories_of_a_walk_come_with_the_first() {
+    let bench = walked(&["a", "b", "c"], false);
+    for dir in ["/", "/a", "/b", "/c"] {
+        assert_eq!(bench.read(dir), 3);
+    }
+    assert_eq!(bench.asked(), ["list /", "together /a /b /c"]);
+}
+
+#[test]
+fn what_is_not_told_with_others_is_asked_for_by_itself() {
+    let bench = walked(&["untold", "b", "c-untold"], false);
+    for dir in ["/", "/untold", "/b", "/c-untold"] {
+        assert_eq!(bench.read(dir), 3);
+    }
+    let asked = bench.asked();
+    assert_eq!(asked[..3], ["list /", "together /untold /b /c-untold", "list /untold"]);
+    assert_eq!(asked.iter().filter(|question| *question == "list /c-untold").count(), 1, "{asked:?}");
+    assert!(!asked.contains(&"list /b".to_owned()), "{asked:?}");
+}
+
+#[test]
+fn who_wants_what_is_on_its_way_waits_for_that() {
+    let bench = walked(&["a", "b"], true);
+    bench.release.send(()).unwrap();
+    bench.read("/");
+    thread::scope(|scope| {
+        let first = scope.spawn(|| bench.read("/a"));
+        let questions: Vec<_> = (0..2).map(|_| bench.asked.recv_timeout(SOON).unwrap()).collect();
+        assert_eq!(questions, ["list /", "together /a /b"]);
+        let second = scope.spawn(|| bench.read("/b"));
+        bench.release.send(()).unwrap();
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (2, 2));
+    });
+    assert_eq!(bench.asked(), [""; 0]);
+}
+
+#[test]
+fn a_change_of_ours_is_in_what_came_ahead() {
+    let bench = walked(&["a", "b"], true);
+    bench.release.send(()).unwrap();
+    bench.read("/");
+    thread::scope(|scope| {
+        let first = scope.spawn(|| bench.read("/a"));
+        while bench.asked.recv_timeout(SOON).unwrap() != "together /a /b" {}
+        bench.cache.changed(&path("/b"), &Name::new(b"a").unwrap(), None);
+        bench.release.send(()).unwrap();
+        first.join().unwrap();
+    });
+    assert_eq!(bench.read("/b"), 1);
+}
