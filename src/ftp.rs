@@ -27,6 +27,7 @@ pub mod time;
 pub mod tls;
 pub mod transfer;
 pub mod upload;
+pub mod warm;
 
 mod channel;
 mod flow;

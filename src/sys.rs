@@ -9,7 +9,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -262,22 +262,53 @@ pub enum Readable {
 /// # Errors
 /// What poll(2) says.
 pub fn first_readable(first: &TcpStream, second: &impl AsRawFd, bound: Duration) -> io::Result<Readable> {
-    let end = Instant::now() + bound;
     let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut both = [of(first.as_raw_fd()), of(second.as_raw_fd())];
+    poll(&mut both, Some(bound))?;
+    Ok(match both.map(|socket| socket.revents != 0) {
+        [true, _] => Readable::First,
+        [false, true] => Readable::Second,
+        [false, false] => Readable::Neither,
+    })
+}
+
+/// Waits up to `bound` until one of many can be read, or has ended; tells which. `None` is no bound.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn readable(files: &[BorrowedFd<'_>], bound: Option<Duration>) -> io::Result<Vec<bool>> {
+    let of = |file: &BorrowedFd<'_>| libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut all: Vec<_> = files.iter().map(of).collect();
+    poll(&mut all, bound)?;
+    Ok(all.iter().map(|file| file.revents != 0).collect())
+}
+
+/// Waits up to `bound` until a socket can be written to, has been connected, or has failed; whether it has.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn is_writable(socket: &TcpStream, bound: Duration) -> io::Result<bool> {
+    let mut one = [libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 }];
+    poll(&mut one, Some(bound))?;
+    Ok(one[0].revents != 0)
+}
+
+/// poll(2); the descriptors must be open. A signal does not end the wait.
+fn poll(files: &mut [libc::pollfd], bound: Option<Duration>) -> io::Result<()> {
+    let end = bound.map(|bound| Instant::now() + bound);
     loop {
-        let mut both = [of(first.as_raw_fd()), of(second.as_raw_fd())];
-        let left = end.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
-        let left = libc::c_int::try_from(left).unwrap_or(libc::c_int::MAX);
-        // SAFETY: `both` is valid for the call to read and write, and its sockets are open meanwhile.
-        match check(unsafe { libc::poll(both.as_mut_ptr(), 2, left) }) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            other => other?,
+        let left = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            None => -1,
+            // Rounded up: it would else spin through the last millisecond.
+            Some(left) if left.is_zero() => 0,
+            Some(left) => libc::c_int::try_from(left.as_millis() + 1).unwrap_or(libc::c_int::MAX),
+        };
+        let count = libc::nfds_t::try_from(files.len()).map_err(io::Error::other)?;
+        // SAFETY: `files` is valid for the call to read and write.
+        match check(unsafe { libc::poll(files.as_mut_ptr(), count, left) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
         }
-        return Ok(match both.map(|socket| socket.revents != 0) {
-            [true, _] => Readable::First,
-            [false, true] => Readable::Second,
-            [false, false] => Readable::Neither,
-        });
     }
 }
 

@@ -13,12 +13,10 @@ use crate::ftp::quirks;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::stream::Stream;
-use crate::ftp::transfer::Transfer;
+use crate::ftp::transfer::{Next, Transfer};
 use crate::ftp::transport;
+use crate::ftp::warm::{TRIAL, WarmChannel};
 use crate::sys::{self, Readable};
-
-/// How long one way of making data connections is tried while others are left to try.
-const TRIAL: Duration = Duration::from_secs(5);
 
 /// How long the answer to a transfer command is waited for before the TLS handshake is begun without it, until it
 /// is known whether the server answers first.
@@ -48,7 +46,18 @@ enum Pending {
     Passive(SocketAddr),
     /// The server connects here.
     Active(TcpListener),
+    /// It was begun when the last transfer ended.
+    Ahead(WarmChannel),
 }
+
+impl Pending {
+    fn is_ahead(&self) -> bool {
+        matches!(self, Pending::Ahead(_))
+    }
+}
+
+/// A transfer that has begun: its data connection, its first reply, the replies to what went before.
+type Begun = (Stream, Option<Reply>, Vec<Reply>);
 
 /// Why one way did not lead to a transfer.
 enum Failure {
@@ -81,6 +90,22 @@ impl Session {
             self.control.break_off();
             return Err(Error::Closed(None));
         }
+        if let Some(channel) = self.take_channel(deadline)? {
+            // In one segment with what goes before; it costs one round trip to the first byte.
+            match self.begin(Pending::Ahead(channel), None, plan, true, deadline, deadline) {
+                Ok((data, first, before)) => return Ok((self.transfer(plan, data, first, true), before)),
+                Err(Failure::Final(Error::Refused { reply, .. }))
+                    if plan.allocate.is_some() && self.wants_allo(&reply, &plan.transfer) => {}
+                Err(Failure::Final(error)) => {
+                    if error.is_fatal() {
+                        self.profile.lost_channel(&error.to_string());
+                    }
+                    return Err(error);
+                }
+                // The server has refused, so nothing has happened yet.
+                Err(Failure::Method(error)) => self.profile.lost_channel(&error.to_string()),
+            }
+        }
         let proven = self.profile.method();
         let mut methods = Method::candidates(&self.config.data, self.server_ip(), proven);
         let unreached = self.profile.quirks().unreached;
@@ -96,9 +121,7 @@ impl Session {
                     if self.profile.learn_method(method) {
                         log::info!("data connections are made by {method:?}");
                     }
-                    let stall = self.config.timeouts.stall;
-                    let profile = self.profile.clone();
-                    return Ok((Transfer::new(&mut self.control, data, first, stall, profile), before));
+                    return Ok((self.transfer(plan, data, first, false), before));
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Method(error)) => {
@@ -122,7 +145,17 @@ impl Session {
         Err(last)
     }
 
-    /// One way; also returns the first reply to the transfer and the replies to `plan.before`.
+    /// Holds a transfer that has begun.
+    fn transfer(&mut self, plan: &Plan, data: Stream, first: Option<Reply>, was_ahead: bool) -> Transfer<'_> {
+        let (stall, profile) = (self.config.timeouts.stall, self.profile.clone());
+        let words = plan.transfer.to_string();
+        let is_upload = words.starts_with("STOR ") || words.starts_with("APPE ");
+        let asks_by = self.asks_ahead_by();
+        let next = Next { warm: &mut self.warm, asks_by, is_upload, was_ahead };
+        Transfer::new(&mut self.control, data, first, stall, profile, next)
+    }
+
+    /// One way.
     fn try_method(
         &mut self,
         method: Method,
@@ -130,23 +163,53 @@ impl Session {
         plan: &Plan,
         deadline: Deadline,
         connect: Deadline,
-    ) -> Result<(Stream, Option<Reply>, Vec<Reply>), Failure> {
+    ) -> Result<Begun, Failure> {
         let (pending, before) = self.ask_for_data(method, plan, deadline)?;
+        match self.begin(pending, Some(before), plan, proven, deadline, connect) {
+            Err(Failure::Final(Error::Refused { reply, .. }))
+                if plan.allocate.is_some() && self.wants_allo(&reply, &plan.transfer) =>
+            {
+                self.try_method(method, proven, plan, deadline, connect)
+            }
+            other => other,
+        }
+    }
+
+    /// Sends the transfer command and sees it begin. `before` are the replies to `plan.before` where that was sent
+    /// already; else it is sent in the same segment.
+    fn begin(
+        &mut self,
+        pending: Pending,
+        before: Option<Vec<Reply>>,
+        plan: &Plan,
+        proven: bool,
+        deadline: Deadline,
+        connect: Deadline,
+    ) -> Result<Begun, Failure> {
+        let is_ahead = pending.is_ahead();
         let restart = self.restart(plan.offset, &plan.transfer);
         // Until the server is known to take REST, and commands sent together, its answer is awaited: a RETR
         // behind a refused REST would send the file from the start.
         let rest_proven = self.profile.rest() == Capability::Yes;
         let rest_first = restart.is_some() && !(rest_proven && self.profile.pipelines());
-        let together =
-            |restart: Option<Command>| restart.into_iter().chain([plan.transfer.clone()]).collect::<Vec<_>>();
-        let (commands, restarts) = match (restart, rest_first) {
-            (Some(restart), true) => {
+        let before = match before {
+            None if rest_first => {
+                let replies = self.exchange_all(plan.before.clone(), deadline)?;
+                self.judge_before(plan, &replies)?;
+                Some(replies)
+            }
+            before => before,
+        };
+        let restarts = match restart {
+            Some(restart) if rest_first => {
                 let reply = self.control.exchange(restart.clone(), deadline)?;
                 self.take_restart(plan.offset, &restart, reply)?;
-                (together(None), None)
+                None
             }
-            (restart, _) => (together(restart.clone()), restart),
+            restart => restart,
         };
+        let unsent = if before.is_some() { &[][..] } else { &plan.before };
+        let commands: Vec<_> = unsent.iter().chain(&restarts).chain([&plan.transfer]).cloned().collect();
         // All servers measured take the transfer command before the data connection is made. A way that is
         // not proven yet is tried first, since a server that waits for a connection in vain is stuck.
         let early = match &pending {
@@ -156,12 +219,25 @@ impl Session {
             _ => None,
         };
         self.control.send(&commands, deadline)?;
-        let early = match (early, &pending) {
-            (None, Pending::Passive(to)) => {
-                let made = self.connect_data(*to, connect);
-                Some(Stream::plain(made.inspect_err(|_| self.control.break_off())?))
+        let bound = self.config.timeouts.connect;
+        let (made, listener) = match (early, pending) {
+            (Some(data), _) => (Some(Ok(data)), None),
+            (None, Pending::Passive(to)) => (Some(self.connect_data(to, connect).map(Stream::plain)), None),
+            (None, Pending::Ahead(channel)) => {
+                (Some(channel.connected(deadline.at_most(bound)).map(Stream::plain)), None)
             }
-            (early, _) => early,
+            (None, Pending::Active(listener)) => (None, Some(listener)),
+        };
+        // The server waits for it in vain now, some for ever.
+        let early = made.transpose().inspect_err(|_| self.control.break_off())?;
+        let (before, spoilt) = match before {
+            Some(before) => (before, Ok(())),
+            None => {
+                let replies =
+                    unsent.iter().map(|_| self.control.reply(deadline)).collect::<Result<Vec<_>, _>>()?;
+                let judged = self.judge_before(plan, &replies);
+                (replies, judged)
+            }
         };
         let restarted = match restarts {
             Some(restart) => {
@@ -170,24 +246,33 @@ impl Session {
             }
             None => Ok(()),
         };
-        let mut early = match (early, &pending) {
-            (None, Pending::Active(listener)) => self.early_arrival(listener, connect)?,
+        // What must not have gone before this transfer, or not have failed, makes it another one.
+        let spoilt = spoilt.and(restarted);
+        let mut early = match (early, &listener) {
+            (None, Some(listener)) => self.early_arrival(listener, connect)?,
             (early, _) => early,
         };
         if let Some(data) = &mut early {
             self.secure_unanswered(data, deadline)?;
         }
-        let first = self.opening(&plan.transfer, early.as_mut(), deadline)?;
+        let first = match is_ahead && self.profile.quirks().channel_ahead == Capability::Untold {
+            true => self.opening_on_trial(&plan.transfer, early.as_mut(), deadline)?,
+            false => self.opening(&plan.transfer, early.as_mut(), deadline)?,
+        };
         let is_announced = first.as_ref().is_some_and(Reply::is_preliminary);
         if is_announced && self.protects_data() && early.as_ref().is_some_and(|data| !data.is_secured()) {
             self.profile.tls.learn_answers_first();
         }
         if let Some(first) = first.clone().filter(|first| !first.is_preliminary() && !first.is_completion()) {
-            restarted?;
-            if plan.allocate.is_some() && self.wants_allo(&first, &plan.transfer) {
-                return self.try_method(method, proven, plan, deadline, connect);
+            // RFC 959 has 425 for it, some say that the order of commands is wrong.
+            let no_connection = match is_ahead {
+                true => matches!(first.code(), 425 | 503),
+                false => first.code() == 425 && !proven,
+            };
+            if is_ahead && no_connection && spoilt.is_err() {
+                self.profile.lost_channel(&first.to_string());
             }
-            let no_connection = first.code() == 425 && !proven;
+            spoilt?;
             let error = self.control.refused(plan.transfer.to_string(), first);
             return Err(if no_connection { Failure::Method(error) } else { Failure::Final(error) });
         }
@@ -195,23 +280,22 @@ impl Session {
             self.control.break_off();
             return Err(Error::Misbehaved("it transfers in ASCII although it was told TYPE I").into());
         }
-        let mut data = match (early, pending) {
+        let mut data = match (early, listener) {
             (Some(data), _) => data,
-            (None, Pending::Active(listener)) => {
+            (None, Some(listener)) => {
                 let peer = self.control.peer().ip();
                 let came = transport::accept(&listener, peer, connect);
                 Stream::plain(came.inspect_err(|_| self.control.break_off())?)
             }
-            (None, Pending::Passive(_)) => {
+            (None, None) => {
                 self.control.break_off();
                 return Err(Error::Misbehaved("no data connection").into());
             }
         };
         self.secure_data(&mut data, first.as_ref().is_none_or(Reply::is_preliminary), deadline)?;
-        if let Err(error) = restarted {
-            // The file comes from its start although REST was refused.
-            let (stall, profile) = (self.config.timeouts.stall, self.profile.clone());
-            Transfer::new(&mut self.control, data, first, stall, profile).abandon(deadline)?;
+        if let Err(error) = spoilt {
+            // The file comes from its start although REST was refused, or the directory is another one.
+            self.transfer(plan, data, first, is_ahead).abandon(deadline)?;
             return Err(error.into());
         }
         Ok((data, first, before))
@@ -344,13 +428,7 @@ impl Session {
         if allocates {
             replies.pop();
         }
-        if plan.before_must_succeed {
-            for (command, reply) in plan.before.iter().zip(&replies) {
-                if !reply.is_completion() {
-                    return Err(Failure::Final(self.control.refused(command.to_string(), reply.clone())));
-                }
-            }
-        }
+        self.judge_before(plan, &replies)?;
         if let Some(refused) = told_before.filter(|reply| reply.code() == 550) {
             return Err(Failure::Final(self.control.refused(plan.transfer.to_string(), refused)));
         }
@@ -373,6 +451,27 @@ impl Session {
             }
         };
         Ok((pending, replies))
+    }
+
+    /// Whether the transfer may follow what went before it.
+    fn judge_before(&mut self, plan: &Plan, replies: &[Reply]) -> Result<(), Error> {
+        let refused = plan.before.iter().zip(replies).find(|(_, reply)| !reply.is_completion());
+        match refused.filter(|_| plan.before_must_succeed) {
+            Some((command, reply)) => Err(self.control.refused(command.to_string(), reply.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Session::opening`], over a data connection that was made ahead while it is not known whether the server
+    /// sees them: one that waits for another in vain is not waited for as long as any reply.
+    fn opening_on_trial(
+        &mut self,
+        transfer: &Command,
+        data: Option<&mut Stream>,
+        deadline: Deadline,
+    ) -> Result<Option<Reply>, Error> {
+        let opening = self.opening(transfer, data, deadline.at_most(TRIAL));
+        opening.inspect_err(|_| self.profile.learn(|quirks| quirks.channel_ahead = Capability::No))
     }
 
     /// Whether an upload was refused for the want of ALLO, which is sent from now on.

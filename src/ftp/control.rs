@@ -12,8 +12,11 @@ use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::quirks;
 use crate::ftp::reply::{Lines, Reply, ReplyParser};
-use crate::ftp::stream::Stream;
+use crate::ftp::stream::{Stream, Waiting};
 use crate::secret::Secret;
+
+/// The bound of a receive that finds its bytes here already.
+const INSTANT: Duration = Duration::from_secs(1);
 
 /// A control connection. Once a reply is late, missing or malformed it is broken for good: a later reply
 /// could otherwise be taken as the answer to another command.
@@ -27,8 +30,10 @@ pub struct ControlConnection {
     parser: ReplyParser,
     /// Received and not yet parsed.
     input: Vec<u8>,
-    /// What has been sent and not been answered yet, oldest first, in words fit for an error.
-    expected: VecDeque<String>,
+    /// What has been sent and not been answered yet, oldest first.
+    expected: VecDeque<Expected>,
+    /// The reply to the command that was sent ahead.
+    told_ahead: Option<Reply>,
     reply_timeout: Duration,
     double_iac: bool,
     broken: bool,
@@ -40,6 +45,15 @@ pub struct ControlConnection {
     sent: u64,
     /// What the last command had that nobody may see; its reply may repeat it.
     hidden: Secret,
+}
+
+/// A command that has not been answered yet.
+#[derive(Debug)]
+struct Expected {
+    /// In words fit for an error.
+    words: String,
+    /// Nobody waits for the reply; see [`ControlConnection::send_ahead`].
+    is_ahead: bool,
 }
 
 impl ControlConnection {
@@ -56,7 +70,8 @@ impl ControlConnection {
             number,
             parser: ReplyParser::default(),
             input: Vec::new(),
-            expected: VecDeque::from(["the greeting".to_owned()]),
+            expected: VecDeque::from([Expected { words: "the greeting".to_owned(), is_ahead: false }]),
+            told_ahead: None,
             reply_timeout,
             double_iac: false,
             broken: false,
@@ -98,13 +113,17 @@ impl ControlConnection {
         self.broken = true;
     }
 
-    /// Whether the connection can carry another command: in step, every reply read, nothing unasked waiting.
+    /// Whether the connection can carry another command: in step, every reply read but for that to a command
+    /// sent ahead, nothing unasked waiting.
     pub fn is_ready(&mut self) -> bool {
-        !self.broken
-            && self.expected.is_empty()
-            && self.input.is_empty()
-            && !self.parser.is_inside()
-            && self.stream.is_quiet()
+        self.absorb();
+        let between = self.input.is_empty() && !self.parser.is_inside();
+        !self.broken && !self.is_awaited() && (between || self.is_ahead_awaited()) && self.stream.is_quiet()
+    }
+
+    /// Whether somebody waits for a reply that has not come.
+    fn is_awaited(&self) -> bool {
+        self.expected.iter().any(|expected| !expected.is_ahead)
     }
 
     /// Whether nothing more can be done with it.
@@ -198,25 +217,90 @@ impl ControlConnection {
             command.encode(self.double_iac, &mut bytes)?;
         }
         // What lies here already would be taken for the answer.
-        if self.expected.is_empty() && !self.is_ready() {
+        if !self.is_awaited() && !self.is_ready() {
             self.broken = true;
             return Err(Error::Closed(None));
         }
+        self.announced = false;
+        self.sent += commands.len() as u64;
+        self.hidden = commands.iter().find_map(Command::hidden).map(Secret::new).unwrap_or_default();
+        for command in commands {
+            self.expected.push_back(Expected { words: command.to_string(), is_ahead: false });
+        }
+        self.put(commands, &bytes, deadline)
+    }
+
+    /// Sends a command whose reply nobody waits for. It must be one that changes nothing, and of which only the
+    /// last one counts: PASV, EPSV. What is sent after it can be asked for its replies as if it were not there; its own
+    /// is told by [`ControlConnection::take_ahead`]. There is one at a time.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::send`].
+    pub(crate) fn send_ahead(&mut self, command: &Command, deadline: Deadline) -> Result<(), Error> {
+        if self.broken || self.is_ahead_awaited() {
+            return Err(Error::Closed(None));
+        }
+        let mut bytes = Vec::new();
+        command.encode(self.double_iac, &mut bytes)?;
+        self.told_ahead = None;
+        self.expected.push_back(Expected { words: command.to_string(), is_ahead: true });
+        self.put(std::slice::from_ref(command), &bytes, deadline)
+    }
+
+    /// Whether the command that was sent ahead has no reply yet.
+    pub(crate) fn is_ahead_awaited(&self) -> bool {
+        self.expected.iter().any(|expected| expected.is_ahead)
+    }
+
+    /// The reply to the command that was sent ahead, once, if it has come; never waits.
+    pub(crate) fn take_ahead(&mut self) -> Option<Reply> {
+        self.absorb();
+        self.told_ahead.take()
+    }
+
+    /// Waits for the reply to the command that was sent ahead. Nothing else may be unanswered.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::reply`].
+    pub(crate) fn await_ahead(&mut self, deadline: Deadline) -> Result<Option<Reply>, Error> {
+        while self.is_ahead_awaited() && self.told_ahead.is_none() {
+            self.next_reply(deadline, None)?;
+        }
+        Ok(self.told_ahead.take())
+    }
+
+    /// Takes in the reply to the command that was sent ahead, as far as it is here.
+    fn absorb(&mut self) {
+        while !self.broken && self.expected.front().is_some_and(|expected| expected.is_ahead) {
+            let result = match self.parsed(None) {
+                Ok(Some(reply)) => self.judge(reply).map(drop),
+                Ok(None) if self.stream.waiting() != Waiting::Bytes => return,
+                Ok(None) => self
+                    .receive(Deadline::after(INSTANT))
+                    .map(drop)
+                    .map_err(|e| Error::io("reading what is here", INSTANT, e)),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                log::debug!("#{} ! {error}", self.number);
+                self.broken = true;
+            }
+        }
+    }
+
+    /// Hands encoded commands to the network.
+    fn put(&mut self, commands: &[Command], bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
         let doing = "sending a command";
         let bound = deadline.left().min(self.reply_timeout);
         let sent = match bound.is_zero() {
             true => Err(Error::Deadline { doing, after: bound }),
             false => self
                 .stream
-                .write_lines(&bytes, deadline.at_most(bound))
+                .write_lines(bytes, deadline.at_most(bound))
                 .map_err(|e| Error::io(doing, bound, e)),
         };
-        self.sent += commands.len() as u64;
-        self.hidden = commands.iter().find_map(Command::hidden).map(Secret::new).unwrap_or_default();
-        self.announced = false;
         for command in commands {
             log::debug!("#{} > {command}", self.number);
-            self.expected.push_back(command.to_string());
         }
         sent.inspect_err(|_| self.broken = true)
     }
@@ -240,51 +324,67 @@ impl ControlConnection {
         deadline: Deadline,
         inner: Option<&mut Lines<'_>>,
     ) -> Result<Reply, Error> {
+        while self.expected.front().is_some_and(|expected| expected.is_ahead) {
+            self.next_reply(deadline, None)?;
+        }
+        let reply = self.next_reply(deadline, inner)?;
+        reply.ok_or(Error::Misbehaved("a reply is missing"))
+    }
+
+    /// The next reply; `None` if it answered the command that was sent ahead, and was kept.
+    fn next_reply(
+        &mut self,
+        deadline: Deadline,
+        inner: Option<&mut Lines<'_>>,
+    ) -> Result<Option<Reply>, Error> {
         if self.broken {
             return Err(Error::Closed(None));
         }
         let result = self.read_reply(deadline.at_most(self.reply_timeout), inner);
-        match result {
-            Ok(mut reply) => {
-                reply.hide(self.hidden.expose());
-                if log::log_enabled!(log::Level::Debug) {
-                    let more = if reply.lines().count() > 1 { " (last of several lines)" } else { "" };
-                    log::debug!("#{} < {reply}{more}", self.number);
-                }
-                // RFC 959 s.5.4: 421 may answer anything, and the connection is closed then. libunftp 0.24
-                // says 221 when a session was idle for too long.
-                if matches!(reply.code(), 221 | 421) {
-                    self.broken = true;
-                    return Err(Error::Closed(Some(reply)));
-                }
-                let words = self.expected.front().map_or("", String::as_str);
-                let (verb, argument) = words.split_once(' ').unwrap_or((words, ""));
-                if !fits(reply.code(), verb) {
-                    self.broken = true;
-                    return Err(Error::Misbehaved("a reply does not fit its command"));
-                }
-                if quirks::forgot_login(&reply) && !precedes_login(verb) {
-                    self.broken = true;
-                    return Err(Error::Closed(Some(reply)));
-                }
-                match verb {
-                    "REST" if reply.is_intermediate() => self.holds_offset = argument != "0",
-                    "RETR" | "STOR" | "APPE" if reply.is_completion() => self.holds_offset = false,
-                    _ => {}
-                }
-                if reply.is_preliminary() {
-                    self.announced = true;
-                } else {
-                    self.expected.pop_front();
-                }
-                Ok(reply)
-            }
-            Err(error) => {
-                log::debug!("#{} ! {error}", self.number);
-                self.broken = true;
-                Err(error)
-            }
+        result.and_then(|reply| self.judge(reply)).inspect_err(|error| {
+            log::debug!("#{} ! {error}", self.number);
+            self.broken = true;
+        })
+    }
+
+    /// Binds a reply to the oldest unanswered command; `None` if that was the one sent ahead.
+    fn judge(&mut self, mut reply: Reply) -> Result<Option<Reply>, Error> {
+        reply.hide(self.hidden.expose());
+        if log::log_enabled!(log::Level::Debug) {
+            let more = if reply.lines().count() > 1 { " (last of several lines)" } else { "" };
+            log::debug!("#{} < {reply}{more}", self.number);
         }
+        // RFC 959 s.5.4: 421 may answer anything, and the connection is closed then. libunftp 0.24
+        // says 221 when a session was idle for too long.
+        if matches!(reply.code(), 221 | 421) {
+            return Err(Error::Closed(Some(reply)));
+        }
+        let Some(Expected { words, is_ahead }) = self.expected.front() else {
+            return Err(Error::Misbehaved("a reply came that answers no command"));
+        };
+        let (verb, argument) = words.split_once(' ').unwrap_or((words, ""));
+        if !fits(reply.code(), verb) {
+            return Err(Error::Misbehaved("a reply does not fit its command"));
+        }
+        if quirks::forgot_login(&reply) && !precedes_login(verb) {
+            return Err(Error::Closed(Some(reply)));
+        }
+        match verb {
+            "REST" if reply.is_intermediate() => self.holds_offset = argument != "0",
+            "RETR" | "STOR" | "APPE" if reply.is_completion() => self.holds_offset = false,
+            _ => {}
+        }
+        let is_ahead = *is_ahead;
+        if reply.is_preliminary() {
+            self.announced = true;
+        } else {
+            self.expected.pop_front();
+        }
+        if is_ahead {
+            self.told_ahead = Some(reply);
+            return Ok(None);
+        }
+        Ok(Some(reply))
     }
 
     /// Sends one command and reads its reply.
@@ -327,6 +427,14 @@ impl ControlConnection {
         }
     }
 
+    /// The next whole reply of what was received.
+    fn parsed(&mut self, inner: Option<&mut Lines<'_>>) -> Result<Option<Reply>, Error> {
+        let pushed = self.parser.push_lines(&self.input, inner);
+        let (used, reply) = pushed.map_err(|e| Error::Misbehaved(e.as_str()))?;
+        self.input.drain(..used);
+        Ok(reply)
+    }
+
     fn read_reply(&mut self, deadline: Deadline, mut inner: Option<&mut Lines<'_>>) -> Result<Reply, Error> {
         let whole = deadline.left();
         let doing = "waiting for a reply";
@@ -338,10 +446,7 @@ impl ControlConnection {
                 Some(inner) => Some(&mut **inner),
                 None => None,
             };
-            let pushed = self.parser.push_lines(&self.input, lines);
-            let (used, reply) = pushed.map_err(|e| Error::Misbehaved(e.as_str()))?;
-            self.input.drain(..used);
-            if let Some(reply) = reply {
+            if let Some(reply) = self.parsed(lines)? {
                 return Ok(reply);
             }
             match self.receive(deadline) {
@@ -353,6 +458,13 @@ impl ControlConnection {
                 Err(e) => return Err(Error::io(doing, whole, e)),
             }
         }
+    }
+}
+
+impl Drop for ControlConnection {
+    fn drop(&mut self) {
+        // Somebody may still watch the socket for a reply; the server is told all the same.
+        let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);
     }
 }
 

@@ -20,12 +20,45 @@ pub struct Quirks {
     pub wants_allo: Capability,
     /// REST works beyond [`FAR`]. `No`: the server counts with 32 bits, and would send other bytes.
     pub restarts_far: Capability,
+    /// The data connection may be made before the transfer that it is for is asked for. `No`: it was refused,
+    /// closed, or a transfer failed over it, again and again.
+    pub channel_ahead: Capability,
+    /// How often it was of no use since it was the last time.
+    pub channels_lost: u8,
+    /// USER is answered with 331 and PASS with 230: later sessions send both together, and their settings with them.
+    pub asks_password: Capability,
+    /// EPSV and PASV may follow the end of a transfer's data before the transfer is confirmed.
+    pub asks_behind_data: Capability,
     /// Names that differ only in the case of letters are one (IIS, FileZilla Server).
     pub ignores_case: Capability,
     /// STAT lists whole directories on the control connection; see [`crate::ftp::inline`].
     pub lists_inline: Capability,
     /// Ways of making data connections that were answered well and then led nowhere, as behind a firewall.
     pub unreached: Unreached,
+}
+
+/// After so many data connections that were made ahead in vain they are made when they are needed. A server that is
+/// restarted takes one or two with it.
+const ENOUGH_LOST: u8 = 3;
+
+impl Quirks {
+    /// Counts a data connection that was made ahead and was of use, or of none; whether no more are to be made is
+    /// news.
+    pub(crate) fn note_channel(&mut self, was_of_use: bool) -> bool {
+        if was_of_use {
+            self.channels_lost = 0;
+            if self.channel_ahead == Capability::Untold {
+                self.channel_ahead = Capability::Yes;
+            }
+            return false;
+        }
+        self.channels_lost = self.channels_lost.saturating_add(1);
+        let is_news = self.channels_lost == ENOUGH_LOST;
+        if is_news {
+            self.channel_ahead = Capability::No;
+        }
+        is_news
+    }
 }
 
 /// Offsets from here on do not fit into a signed number of 32 bits.

@@ -15,6 +15,7 @@ use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::tls::{self, TlsContext, TlsMode};
 use crate::ftp::transport;
+use crate::ftp::warm::Warm;
 
 /// A name that no server has, asked for by the order probe.
 const ABSENT: &str = "/.ftpfs-order-probe";
@@ -30,6 +31,8 @@ pub struct Session {
     pub(crate) profile: Arc<ServerProfile>,
     /// What the data connections share with the control connection; `None` in clear text.
     pub(crate) tls: Option<TlsContext>,
+    /// The data connection of the next transfer.
+    pub(crate) warm: Option<Warm>,
 }
 
 /// Why there is no session.
@@ -83,7 +86,7 @@ impl Session {
         let deadline = deadline.at_most(config.timeouts.login);
         let number = profile.next_connection();
         let control = ControlConnection::new(stream, number, config.timeouts.reply)?;
-        let mut session = Session { control, config, profile, tls: None };
+        let mut session = Session { control, config, profile, tls: None, warm: None };
         let mode = session.config.tls.as_ref().map_or(TlsMode::Off, |tls| tls.mode);
         if mode == TlsMode::Implicit {
             session.secure(deadline)?;
@@ -92,18 +95,24 @@ impl Session {
         if matches!(mode, TlsMode::Explicit | TlsMode::Auto) {
             session.authenticate(mode, deadline)?;
         }
-        session.log_in(deadline)?;
-        session.set_up(deadline)?;
+        if session.may_log_in_at_once() {
+            session.log_in_at_once(deadline).inspect_err(|error| session.doubt_login(error))?;
+        } else {
+            session.log_in(deadline)?;
+            session.set_up(deadline)?;
+        }
         Ok(session)
     }
 
-    /// Whether the session can carry another command.
+    /// Whether the session can carry another command. Its next data connection is seen to.
     pub fn is_ready(&mut self) -> bool {
         if self.lacks_tickets() {
             self.profile.tls.note_lack_of_tickets();
             return false;
         }
-        self.control.is_ready()
+        let is_ready = self.control.is_ready();
+        self.tend_channel();
+        is_ready && !self.control.is_broken()
     }
 
     /// Whether data connections are secured.
@@ -287,6 +296,12 @@ impl Session {
         let mut reply = self.step(Command::with("USER", login.user), deadline)?;
         if reply.code() == 331 {
             reply = self.step(Command::secret("PASS", login.password.expose()), deadline)?;
+            if reply.code() == 230 {
+                self.profile.learn(|quirks| match quirks.asks_password {
+                    Capability::Untold => quirks.asks_password = Capability::Yes,
+                    Capability::Yes | Capability::No => {}
+                });
+            }
         }
         if reply.code() == 332 {
             let account = login.account.ok_or_else(|| {
@@ -301,15 +316,61 @@ impl Session {
         }
     }
 
+    /// Whether the login and all settings may go out together: an earlier session has shown how the server answers
+    /// them. Not through a proxy, which may have a dialogue of its own.
+    fn may_log_in_at_once(&self) -> bool {
+        let is_clear_later = self.config.tls.as_ref().is_some_and(|tls| tls.clear_control);
+        self.profile.pipelines()
+            && self.profile.features().is_some()
+            && self.profile.home().is_some()
+            && self.profile.is_system_told()
+            && self.profile.quirks().asks_password == Capability::Yes
+            && self.config.proxy.is_none()
+            // So are FTP proxies told where to go.
+            && !self.config.login.user.contains(&b'@')
+            && !is_clear_later
+    }
+
+    /// Logs in and sets up in one round trip. An answer that is another than the first session got is no reason to
+    /// guess: the session ends, and the next one goes step by step.
+    fn log_in_at_once(&mut self, deadline: Deadline) -> Result<(), LoginError> {
+        let login = &self.config.login;
+        let user = Command::with("USER", &login.user[..]);
+        let (words, password) = (user.to_string(), Command::secret("PASS", login.password.expose()));
+        let features = self.profile.features().unwrap_or_default();
+        let mut commands = vec![user, password];
+        commands.extend(self.settings(&features));
+        self.control.send(&commands, deadline)?;
+        for (words, code) in [(&words[..], 331), ("PASS ***", 230)] {
+            let reply = self.control.reply(deadline);
+            let reply = judge_step(words, reply)?;
+            if reply.code() != code {
+                self.control.break_off();
+                return Err(LoginError::Failed(Error::Closed(Some(reply))));
+            }
+        }
+        let replies =
+            commands[2..].iter().map(|_| self.control.reply(deadline)).collect::<Result<Vec<_>, _>>()?;
+        self.take_settings(&replies, deadline)
+    }
+
+    /// Goes step by step from now on, unless the server gave a reason for its refusal.
+    fn doubt_login(&self, error: &LoginError) {
+        let is_told = match error {
+            LoginError::Full(Error::Closed(told)) => told.is_some(),
+            LoginError::Full(_) | LoginError::Denied(_) | LoginError::Insecure(_) => true,
+            LoginError::Failed(_) => false,
+        };
+        if !is_told {
+            log::info!("logging in step by step from now on: {error}");
+            self.profile.learn(|quirks| quirks.asks_password = Capability::No);
+        }
+    }
+
     /// One command of the login; 2xx and 3xx are good.
     fn step(&mut self, command: Command, deadline: Deadline) -> Result<Reply, LoginError> {
         let words = command.to_string();
-        match self.control.exchange(command, deadline) {
-            Ok(reply) if reply.is_completion() || reply.is_intermediate() => Ok(reply),
-            Ok(reply) => Err(sort_refusal(Error::Refused { command: words, reply })),
-            Err(error @ Error::Closed(_)) => Err(LoginError::Full(error)),
-            Err(error) => Err(error.into()),
-        }
+        judge_step(&words, self.control.exchange(command, deadline))
     }
 
     fn set_up(&mut self, deadline: Deadline) -> Result<(), LoginError> {
@@ -332,8 +393,14 @@ impl Session {
         if self.profile.home().is_none() {
             self.find_home(deadline)?;
         }
+        let commands = self.settings(&features);
+        let replies = self.exchange_all(commands, deadline)?;
+        self.take_settings(&replies, deadline)
+    }
+
+    /// What a session has to be told after its login; [`Session::take_settings`] judges the answers.
+    fn settings(&self, features: &Features) -> Vec<Command> {
         let mut commands = self.protection();
-        let protection = commands.len();
         commands.push(Command::with("TYPE", "I"));
         if self.config.utf8 && features.has("UTF8") {
             // Some servers take OPTS UTF8 only from a client that has told its name.
@@ -346,12 +413,15 @@ impl Session {
         if let Some(facts) = features.mlst_facts_to_enable() {
             commands.push(Command::with("OPTS", format!("MLST {facts}")));
         }
-        let asks_system = !self.profile.is_system_told();
-        if asks_system {
+        if !self.profile.is_system_told() {
             commands.push(Command::bare("SYST"));
         }
-        let replies = self.exchange_all(commands, deadline)?;
-        if let Some(system) = replies.last().filter(|_| asks_system) {
+        commands
+    }
+
+    fn take_settings(&mut self, replies: &[Reply], deadline: Deadline) -> Result<(), LoginError> {
+        let protection = self.protection().len();
+        if let Some(system) = replies.last().filter(|_| !self.profile.is_system_told()) {
             self.profile.learn_system(system);
         }
         self.take_protection(&replies[..protection], deadline)?;
@@ -418,6 +488,16 @@ impl Session {
     }
 }
 
+/// What the answer to a command of the login means; 2xx and 3xx are good.
+fn judge_step(words: &str, answer: Result<Reply, Error>) -> Result<Reply, LoginError> {
+    match answer {
+        Ok(reply) if reply.is_completion() || reply.is_intermediate() => Ok(reply),
+        Ok(reply) => Err(sort_refusal(Error::Refused { command: words.to_owned(), reply })),
+        Err(error @ Error::Closed(_)) => Err(LoginError::Full(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Tells "no more places" from "wrong password": both come as 530 (ProFTPD MaxClients at PASS), so the text
 /// decides. A wrong password is not tried again, whatever the server advises: it locks out who does.
 fn sort_refusal(error: Error) -> LoginError {
@@ -451,6 +531,32 @@ mod tests {
     use crate::ftp::reply::ReplyParser;
     use crate::ftp::scripted::Scripted;
     use crate::secret::Secret;
+
+    #[test]
+    fn a_later_session_logs_in_in_one_round_trip_as_the_first_was_answered() {
+        let server = Scripted::start(&[]);
+        let deadline = || Deadline::after(Duration::from_secs(10));
+        let (config, profile) = (Arc::new(server.config()), Arc::new(ServerProfile::default()));
+        let open = || Session::open(config.clone(), profile.clone(), deadline());
+        let asks = || profile.quirks().asks_password;
+        server.script.lock().reply = Some(("USER", "331 and the password?"));
+        let _first = open().unwrap();
+        assert_eq!(asks(), Capability::Yes);
+        server.script.lock().seen.clear();
+        let mut later = open().unwrap();
+        assert!(later.is_ready());
+        assert_eq!(server.script.lock().seen[..3], ["USER u", "PASS p", "TYPE I"]);
+        // A refusal is one, and no reason to doubt the order.
+        server.script.lock().reply = Some(("PASS", "530 too many users"));
+        assert!(matches!(open(), Err(LoginError::Failed(_) | LoginError::Full(_))));
+        // Another answer than before: the next goes step by step, and sends no PASS that nobody wants.
+        server.script.lock().reply = Some(("USER", "230 no password today"));
+        let _ = open();
+        assert_eq!(asks(), Capability::No);
+        server.script.lock().seen.clear();
+        assert!(open().unwrap().is_ready());
+        assert_eq!(server.script.lock().seen[..2], ["USER u", "TYPE I"]);
+    }
 
     /// What a session sends that may switch UTF-8 on, after its login.
     fn utf8_commands(feat: &'static str, wanted: bool) -> Vec<String> {

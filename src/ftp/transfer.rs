@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use crate::deadline::Deadline;
 use crate::ftp::control::ControlConnection;
+use crate::ftp::data::Method;
 use crate::ftp::error::Error;
+use crate::ftp::features::Capability;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::stream::Stream;
+use crate::ftp::warm::{TRIAL, Warm};
 
 /// How long the end of the data is said to a server that does not take it.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -26,6 +29,22 @@ pub struct Transfer<'a> {
     stall: Duration,
     settled: bool,
     profile: Arc<ServerProfile>,
+    next: Next<'a>,
+    /// A byte has come.
+    has_begun: bool,
+}
+
+/// What a transfer has to do with those before and after it.
+#[derive(Debug)]
+pub(crate) struct Next<'a> {
+    /// Where the next data connection is kept.
+    pub(crate) warm: &'a mut Option<Warm>,
+    /// How it is asked for, if at all.
+    pub(crate) asks_by: Option<Method>,
+    /// Our bytes go to the server. It may still be writing them when the data has ended.
+    pub(crate) is_upload: bool,
+    /// This one's data connection was made before the transfer was asked for.
+    pub(crate) was_ahead: bool,
 }
 
 impl<'a> Transfer<'a> {
@@ -36,9 +55,10 @@ impl<'a> Transfer<'a> {
         first: Option<Reply>,
         stall: Duration,
         profile: Arc<ServerProfile>,
+        next: Next<'a>,
     ) -> Transfer<'a> {
         let ended = first.filter(|first| !first.is_preliminary());
-        Transfer { control, data: Some(data), ended, stall, settled: false, profile }
+        Transfer { control, data: Some(data), ended, stall, settled: false, profile, next, has_begun: false }
     }
 
     /// Whether the server said that it has ended before it announced it.
@@ -61,15 +81,27 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// As [`Transfer::read`]; [`Error::Deadline`] also when the deadline has passed.
     pub fn read_by(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, Error> {
-        let stall = self.stall;
+        let stall = match !self.has_begun && self.is_on_trial() {
+            true => self.stall.min(TRIAL),
+            false => self.stall,
+        };
         let Some(data) = &mut self.data else { return Ok(0) };
         let deadline = deadline.at_most(stall);
         loop {
             match data.read(buffer, deadline) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err(Error::SilentEnd),
-                Err(e) => return Err(Error::io("receiving data", stall, e)),
-                Ok(n) => return Ok(n),
+                Err(e) => {
+                    if self.is_on_trial() && !self.has_begun {
+                        // A server that sends nothing over it would each time take as long.
+                        self.profile.learn(|quirks| quirks.channel_ahead = Capability::No);
+                    }
+                    return Err(Error::io("receiving data", stall, e));
+                }
+                Ok(n) => {
+                    self.has_begun = true;
+                    return Ok(n);
+                }
             }
         }
     }
@@ -84,7 +116,8 @@ impl<'a> Transfer<'a> {
     }
 
     /// After the end of the data: reads the final reply. The data connection is closed first, since
-    /// ProFTPD 1.3.8 sends the reply only then.
+    /// ProFTPD 1.3.8 sends the reply only then. The next data connection is asked for behind the data where that
+    /// is safe, else behind the reply.
     ///
     /// # Errors
     /// [`Error::Refused`] when the server says that the transfer failed (the bytes may be short then), or a
@@ -96,10 +129,24 @@ impl<'a> Transfer<'a> {
             // The server has said all; whether it hears us is its own affair.
             let _ = data.say_goodbye(deadline.at_most(GOODBYE));
         }
+        let asks_first = !self.next.is_upload
+            && self.ended.is_none()
+            && self.control.was_announced()
+            && self.profile.quirks().asks_behind_data != Capability::No;
+        if asks_first {
+            self.ask_ahead(true);
+        }
         let reply = match self.ended.take() {
             Some(reply) => reply,
             None => self.final_reply(deadline)?,
         };
+        let order_is_known = self.profile.quirks().asks_behind_data == Capability::Yes;
+        if asks_first && !reply.is_completion() && (!order_is_known || matches!(reply.code(), 500..=503)) {
+            // It may be the answer to what was sent behind the data: pure-ftpd 1.0.50 does not know commands while
+            // a transfer runs, and says so at once. The connection is broken when this is dropped.
+            self.profile.learn(|quirks| quirks.asks_behind_data = Capability::No);
+            return Err(Error::Closed(Some(reply)));
+        }
         if is_new_session && self.profile.tls.learn_from_new_session(&reply) {
             // It says nothing of the file, whatever its words (ProFTPD: "Operation not permitted"): another
             // control connection has a session to resume.
@@ -108,10 +155,32 @@ impl<'a> Transfer<'a> {
         // pure-ftpd 1.0.50 ends a transfer that it gave up with a 150, and some servers say 226 after 426;
         // whether more follows is not known.
         self.settled = !reply.is_preliminary() && reply.code() != 426;
-        match reply.is_completion() {
-            true => Ok(reply),
-            false => Err(Error::Refused { command: "the transfer".to_owned(), reply }),
+        if !reply.is_completion() {
+            return Err(Error::Refused { command: "the transfer".to_owned(), reply });
         }
+        if !asks_first {
+            self.ask_ahead(false);
+        }
+        if self.next.was_ahead {
+            self.profile.learn(|quirks| quirks.note_channel(true));
+            self.next.was_ahead = false;
+        }
+        Ok(reply)
+    }
+
+    /// Asks where to connect for the next transfer. A control connection that is broken shows itself soon enough.
+    fn ask_ahead(&mut self, behind_data: bool) {
+        let Some(method) = self.next.asks_by.take() else { return };
+        // It names no address of ours: the way is a passive one.
+        let request = method.command(self.control.local());
+        if self.control.send_ahead(&request, Deadline::after(GOODBYE)).is_ok() {
+            *self.next.warm = Some(Warm::Asked { method, behind_data });
+        }
+    }
+
+    /// Whether the server has not yet shown that data connections may be made ahead, and this is one.
+    fn is_on_trial(&self) -> bool {
+        self.next.was_ahead && self.profile.quirks().channel_ahead == Capability::Untold
     }
 
     /// The reply after the announcement, which may have been overtaken by the data.
@@ -138,6 +207,9 @@ impl<'a> Transfer<'a> {
             }
         }
         self.settled = true;
+        // It says nothing of how well it went.
+        self.next.was_ahead = false;
+        self.ask_ahead(false);
         Ok(())
     }
 }
@@ -146,6 +218,13 @@ impl Drop for Transfer<'_> {
     fn drop(&mut self) {
         if !self.settled {
             self.control.break_off();
+        }
+        let asked_first = matches!(self.next.warm, Some(Warm::Asked { behind_data: true, .. }));
+        if asked_first && !self.settled {
+            self.profile.learn(|quirks| quirks.asks_behind_data = Capability::No);
+        }
+        if self.next.was_ahead {
+            self.profile.lost_channel("a transfer failed over it");
         }
     }
 }

@@ -101,6 +101,42 @@ pub(crate) fn dial(
     Ok(socket.into())
 }
 
+/// Begins to connect to `to`, from `bind` where given, and does not wait for it: [`end_dial`] does. The socket does
+/// not block.
+///
+/// # Errors
+/// What socket(2), bind(2) and connect(2) say at once.
+pub(crate) fn begin_dial(to: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(ip) = bind.filter(|ip| ip.is_ipv4() == to.is_ipv4()) {
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+    }
+    tune(&socket)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to.into()) {
+        Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
+        _ => Ok(socket.into()),
+    }
+}
+
+/// Waits until a connection is there that [`begin_dial`] has begun.
+///
+/// # Errors
+/// As [`dial`].
+pub(crate) fn end_dial(stream: TcpStream, deadline: Deadline) -> Result<TcpStream, Error> {
+    let doing = "connecting the data connection";
+    let left = deadline.left();
+    let fail = |e| Error::io(doing, left, e);
+    if !crate::sys::is_writable(&stream, left).map_err(fail)? {
+        return Err(Error::Deadline { doing, after: left });
+    }
+    if let Some(error) = stream.take_error().map_err(fail)? {
+        return Err(fail(error));
+    }
+    stream.set_nonblocking(false).map_err(fail)?;
+    Ok(stream)
+}
+
 /// Listens on `ip`, on a free port of `ports` where given.
 ///
 /// # Errors

@@ -11,6 +11,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -23,8 +27,10 @@ use crate::ftp::config::SessionConfig;
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::session::{LoginError, Session};
+use crate::ftp::warm::Readiness;
 use crate::remote::breaker::Breaker;
 use crate::remote::limit::ConnectionLimit;
+use crate::sys;
 
 /// An unused connection is closed after this time; servers drop them after 60 s to 15 min.
 const IDLE: Duration = Duration::from_secs(55);
@@ -67,6 +73,8 @@ struct Shared {
     begun: Instant,
     /// When the server was last heard on a connection, in ms since `begun`, and one more; 0 for never.
     heard: AtomicU64,
+    /// Wakes the caretaker.
+    waker: UnixStream,
 }
 
 struct State {
@@ -84,12 +92,22 @@ struct State {
     parked: VecDeque<(u64, Revoke)>,
     /// Parked connections that were asked for and have not heard it yet.
     revoked: usize,
+    /// When the caretaker wakes by itself; `None` for never.
+    rests_until: Option<Instant>,
     closing: bool,
 }
 
 struct Idle {
     session: Session,
     since: Instant,
+}
+
+impl Idle {
+    /// When the caretaker has to see to it.
+    fn due(&self) -> Instant {
+        let expiry = self.since + IDLE;
+        self.session.keeps_channel_until().map_or(expiry, |until| until.min(expiry))
+    }
 }
 
 impl Pool {
@@ -113,8 +131,12 @@ impl Pool {
             tickets: 0,
             parked: VecDeque::new(),
             revoked: 0,
+            rests_until: None,
             closing: false,
         };
+        let (waker, alarm) = UnixStream::pair()?;
+        waker.set_nonblocking(true)?;
+        alarm.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             config,
             profile,
@@ -123,9 +145,10 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             begun: Instant::now(),
             heard: AtomicU64::new(0),
+            waker,
         });
         let caretaker = shared.clone();
-        std::thread::Builder::new().name("pool".to_owned()).spawn(move || caretaker.care())?;
+        std::thread::Builder::new().name("pool".to_owned()).spawn(move || caretaker.care(&alarm))?;
         Ok(Pool(shared))
     }
 
@@ -134,7 +157,7 @@ impl Pool {
         let mut state = self.0.state.lock();
         state.open += 1;
         self.0.note_success(&mut state);
-        state.idle.push(Idle { session, since: Instant::now() });
+        self.0.keep(&mut state, session);
         drop(state);
         self.0.changed.notify_all();
     }
@@ -145,7 +168,7 @@ impl Pool {
         if !state.queue.is_empty() {
             return None;
         }
-        let mut session = state.idle.pop()?.session;
+        let mut session = state.readiest()?.session;
         drop(state);
         // One that is dead is closed with the lease.
         let ready = session.is_ready();
@@ -268,6 +291,7 @@ impl Pool {
         let parked = std::mem::take(&mut state.parked);
         drop(state);
         self.0.changed.notify_all();
+        self.0.wake();
         for (_, revoke) in parked {
             revoke();
         }
@@ -285,6 +309,13 @@ impl fmt::Debug for Pool {
 }
 
 impl State {
+    /// Takes the idle session whose next transfer can begin soonest; of several the one used last, so that those that
+    /// are not needed any more are closed.
+    fn readiest(&mut self) -> Option<Idle> {
+        let ready = (0..self.idle.len()).max_by_key(|&i| (self.idle[i].session.readiness(), i))?;
+        Some(self.idle.remove(ready))
+    }
+
     /// The ticket that may be served now.
     fn next(&self, now: Instant) -> Option<u64> {
         let allowed = self.limit.current(now);
@@ -316,7 +347,7 @@ impl Shared {
         deadline: Deadline,
     ) -> Option<(Session, bool)> {
         let is_data = usize::from(lane == Lane::Data);
-        while let Some(mut idle) = state.idle.pop() {
+        while let Some(mut idle) = state.readiest() {
             if idle.session.is_ready() {
                 state.data += is_data;
                 return Some((idle.session, false));
@@ -401,18 +432,47 @@ impl Shared {
                 }
             }
         }
+        // A server that is given up is tried from time to time.
+        self.wake();
     }
 
-    /// The life of the caretaker: closes what is idle for long, probes a server that was given up.
-    fn care(&self) {
+    /// Takes a session back.
+    fn keep(&self, state: &mut State, session: Session) {
+        let awaits = session.readiness() == Readiness::Asked;
+        let idle = Idle { session, since: Instant::now() };
+        let due = idle.due();
+        state.idle.push(idle);
+        if awaits || state.rests_until.is_none_or(|until| due < until) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        // Where it is full, it is about to wake.
+        let _ = (&self.waker).write(&[0]);
+    }
+
+    /// The life of the caretaker: sees to the next data connections of idle sessions, closes what is idle for long,
+    /// probes a server that was given up.
+    fn care(&self, alarm: &UnixStream) {
         let mut state = self.state.lock();
         while !state.closing {
             let now = Instant::now();
-            let expired = state.idle.extract_if(.., |idle| now >= idle.since + IDLE).collect::<Vec<_>>();
+            // Whether others are still good is seen to when they are taken.
+            let is_over = |idle: &mut Idle| {
+                let asked = idle.session.readiness() == Readiness::Asked;
+                now >= idle.since + IDLE || (asked && !idle.session.is_ready())
+            };
+            let expired = state.idle.extract_if(.., is_over).collect::<Vec<_>>();
             if !expired.is_empty() {
                 state.open -= expired.len();
                 MutexGuard::unlocked(&mut state, || expired.into_iter().for_each(|i| i.session.quit()));
                 continue;
+            }
+            for Idle { session, .. } in &mut state.idle {
+                if session.keeps_channel_until().is_some_and(|until| now >= until) {
+                    session.let_channel_go();
+                }
             }
             let probe_at = state.breaker.open().is_some().then(|| state.breaker.next_try()).flatten();
             if probe_at.is_some_and(|at| now >= at) {
@@ -422,7 +482,7 @@ impl Shared {
                     Ok(session) => {
                         log::warn!("the server can be reached again");
                         self.note_success(&mut state);
-                        state.idle.push(Idle { session, since: Instant::now() });
+                        self.keep(&mut state, session);
                         self.changed.notify_all();
                     }
                     Err(LoginError::Full(error)) => {
@@ -439,15 +499,24 @@ impl Shared {
                 }
                 continue;
             }
-            let expiry = state.idle.iter().map(|idle| idle.since + IDLE).min();
-            match expiry.into_iter().chain(probe_at).min() {
-                Some(at) => {
-                    self.changed.wait_until(&mut state, at);
-                }
-                None => self.changed.wait(&mut state),
-            }
+            let until = state.idle.iter().map(Idle::due).chain(probe_at).min();
+            let awaited: Vec<_> = state.idle.iter().filter_map(|idle| idle.session.awaited_on()).collect();
+            state.rests_until = until;
+            MutexGuard::unlocked(&mut state, || rest(alarm, &awaited, until));
         }
     }
+}
+
+/// Waits until the caretaker is woken, something is to be read on one of the connections, or the time has come.
+fn rest(mut alarm: &UnixStream, awaited: &[TcpStream], until: Option<Instant>) {
+    let files: Vec<_> = awaited.iter().map(AsFd::as_fd).chain([alarm.as_fd()]).collect();
+    let bound = until.map(|until| until.saturating_duration_since(Instant::now()));
+    if let Err(error) = sys::readable(&files, bound) {
+        log::warn!("the pool's caretaker cannot wait: {error}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let mut rings = [0; 64];
+    while matches!(alarm.read(&mut rings), Ok(1..)) {}
 }
 
 /// One connection, lent. Given back when dropped; closed instead when it is broken or out of step.
@@ -483,7 +552,7 @@ impl Drop for Lease {
             state.breaker.succeeded();
         }
         let closed = if ready && !state.closing {
-            state.idle.push(Idle { session, since: Instant::now() });
+            self.pool.0.keep(&mut state, session);
             None
         } else {
             state.open -= 1;

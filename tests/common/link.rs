@@ -286,12 +286,12 @@ impl Shared {
         let mut held: [VecDeque<(Instant, Vec<u8>)>; 2] = Default::default();
         while !self.ending.load(Ordering::SeqCst) {
             let now = Instant::now();
-            for side in 0..2 {
+            for (side, held) in held.iter_mut().enumerate() {
                 while let Some(packet) = self.ends[side].receive() {
-                    held[side].push_back((now + delay, packet));
+                    held.push_back((now + delay, packet));
                 }
-                while held[side].front().is_some_and(|&(due, _)| due <= now) {
-                    let arrived = held[side].pop_front();
+                while held.front().is_some_and(|&(due, _)| due <= now) {
+                    let arrived = held.pop_front();
                     arrived.iter().for_each(|(_, packet)| self.ends[1 - side].deliver(packet));
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::data::Way;
-use super::quirks::{Opening, Passive, Quirks, Refusal, Rest, Then};
+use super::quirks::{Ahead, Opening, Passive, Quirks, Refusal, Rest, Then};
 use super::server::{Cut, Shared};
 use super::tree::{Node, join};
 use super::writing::Setting;
@@ -39,6 +39,8 @@ pub(super) struct Connection<'a> {
     pret: bool,
     /// EPSV came.
     epsv: bool,
+    /// The last command was a transfer.
+    after_transfer: bool,
     /// ALLO came.
     pub(super) allocated: bool,
     pub(super) way: Option<Way>,
@@ -73,6 +75,7 @@ impl<'a> Connection<'a> {
             ascii: true,
             pret: false,
             epsv: false,
+            after_transfer: false,
             allocated: false,
             way,
             renaming,
@@ -147,6 +150,14 @@ impl<'a> Connection<'a> {
         Err(Over)
     }
 
+    /// Answers a command that comes within a while out of turn.
+    pub(super) fn swallow(&mut self) -> Step {
+        self.stream.set_read_timeout(Some(std::time::Duration::from_millis(200)))?;
+        let came = self.line().is_ok();
+        self.stream.set_read_timeout(None)?;
+        if came { self.reply("500 Unknown command") } else { Ok(()) }
+    }
+
     fn maybe_cut(&mut self) -> Step {
         let cut = self.shared.quirks.lock().control_cut;
         if cut.is_some_and(|cut| self.replies == cut.after && self.number < cut.connections) {
@@ -198,6 +209,13 @@ impl<'a> Connection<'a> {
             return Ok(());
         }
         let quirks = self.quirks();
+        let is_transfer =
+            self.way.is_some() && ["RETR", "STOR", "APPE", "MLSD", "LIST"].contains(&verb.as_str());
+        let is_ahead = std::mem::replace(&mut self.after_transfer, is_transfer)
+            && ["EPSV", "PASV"].contains(&verb.as_str());
+        if is_ahead && quirks.ahead != Ahead::Serves {
+            return self.passive_ahead(quirks.ahead);
+        }
         let path = self.resolve(&quirks, &self.cwd, argument);
         if !self.logged_in && !["USER", "PASS", "ACCT", "FEAT", "QUIT"].contains(&verb.as_str()) {
             return self.reply("530 Please login with USER and PASS.");
@@ -371,7 +389,10 @@ impl<'a> Connection<'a> {
         };
         match kind {
             // The listener is closed at once: connecting is refused.
-            Passive::Dead => self.way = None,
+            Passive::Dead => {
+                drop(way);
+                self.way = None;
+            }
             Passive::PortZero => port = 0,
             Passive::Foreign(ip) => {
                 told = ip.octets();
@@ -388,6 +409,35 @@ impl<'a> Connection<'a> {
                 port & 255
             )),
         }
+    }
+
+    /// EPSV right behind a transfer, where the server does not like that.
+    fn passive_ahead(&mut self, ahead: Ahead) -> Step {
+        let (way, port) = Way::listen(self.stream.local_addr()?.ip())?;
+        self.way = None;
+        match ahead {
+            Ahead::Refuses => return self.reply("450 No port is free"),
+            Ahead::Closes => {
+                let Way::Passive(listener) = way else { return Err(Over) };
+                std::thread::spawn(move || drop(listener.accept()));
+            }
+            Ahead::Hangs => {
+                let Way::Passive(listener) = way else { return Err(Over) };
+                std::thread::spawn(move || {
+                    let connected = listener.accept();
+                    std::thread::sleep(std::time::Duration::from_secs(20));
+                    drop(connected);
+                });
+                self.way = Some(Way::Nowhere);
+            }
+            Ahead::SaysGoodbye(words) => {
+                self.reply(&format!("229 Entering Extended Passive Mode (|||{port}|)"))?;
+                self.reply(words)?;
+                return Err(Over);
+            }
+            Ahead::Serves | Ahead::Swallows => self.way = Some(way),
+        }
+        self.reply(&format!("229 Entering Extended Passive Mode (|||{port}|)"))
     }
 
     fn active(&mut self, address: Option<SocketAddr>) -> Step {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::connection::{Connection, Over, Step};
-use super::quirks::{DataCutEnd, Quirks};
+use super::quirks::{Ahead, DataCutEnd, Quirks};
 
 /// How long the server waits for a data connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,6 +20,8 @@ const CHUNK: usize = 64 * 1024;
 pub(super) enum Way {
     Passive(TcpListener),
     Active(SocketAddr),
+    /// Announced, and never used.
+    Nowhere,
 }
 
 impl Way {
@@ -43,6 +45,9 @@ impl Connection<'_> {
         match opening {
             Some(opening) => self.reply(opening)?,
             None => self.announce(quirks.opening)?,
+        }
+        if matches!(way, Way::Nowhere) {
+            return self.hang();
         }
         let connected = self.connect(way, quirks);
         let Ok(mut data) = connected else { return self.reply("425 Can't open data connection") };
@@ -87,6 +92,9 @@ impl Connection<'_> {
         }
         let _ = data.shutdown(Shutdown::Write);
         drop(data);
+        if quirks.ahead == Ahead::Swallows {
+            self.swallow()?;
+        }
         self.reply(quirks.closing.unwrap_or("226 Transfer complete"))?;
         self.after_transfer(quirks, true)
     }
@@ -95,6 +103,7 @@ impl Connection<'_> {
     pub(super) fn connect(&self, way: Way, quirks: &Quirks) -> std::io::Result<TcpStream> {
         match way {
             Way::Passive(listener) => listener.accept().map(|(stream, _)| stream),
+            Way::Nowhere => Err(std::io::ErrorKind::NotConnected.into()),
             Way::Active(address) => {
                 if quirks.stranger {
                     intrude(address);

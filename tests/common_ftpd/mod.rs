@@ -19,7 +19,8 @@ mod upload;
 mod writing;
 
 pub(crate) use quirks::{
-    ControlCut, DataCut, DataCutEnd, Late, ListForm, Opening, Passive, Quirks, Refusal, Rest, Said, Then,
+    Ahead, ControlCut, DataCut, DataCutEnd, Late, ListForm, Opening, Passive, Quirks, Refusal, Rest, Said,
+    Then,
 };
 pub(crate) use secured::{Cut, Front, Manners};
 pub(crate) use server::Server;

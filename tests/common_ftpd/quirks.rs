@@ -25,6 +25,8 @@ pub(crate) struct Quirks {
     pub(crate) epsv: Passive,
     /// PASV.
     pub(crate) pasv: Passive,
+    /// What becomes of a data connection that is asked for right behind a transfer.
+    pub(crate) ahead: Ahead,
     /// EPRT exists.
     pub(crate) eprt: bool,
     /// PORT exists.
@@ -89,6 +91,7 @@ impl Default for Quirks {
             list_form: ListForm::Unix { zone: 0 },
             epsv: Passive::Works,
             pasv: Passive::Works,
+            ahead: Ahead::Serves,
             eprt: true,
             port: true,
             opening: Opening::Says(150),
@@ -139,6 +142,23 @@ pub(crate) enum Passive {
     Foreign(Ipv4Addr),
     /// Tells port 0.
     PortZero,
+}
+
+/// A data connection that is asked for right behind a transfer, for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    /// As any other.
+    Serves,
+    /// 450.
+    Refuses,
+    /// Takes the connection and closes it.
+    Closes,
+    /// Announces the transfer that is to use it, and sends nothing.
+    Hangs,
+    /// Answers before the transfer is confirmed (pure-ftpd 1.0.50 while the transfer runs).
+    Swallows,
+    /// Closes the control connection with these words (pyftpdlib 2.2.0, 30 s later, leaves it open).
+    SaysGoodbye(&'static str),
 }
 
 /// What is said before the data.

@@ -37,10 +37,17 @@ fn the_first_way_that_works_is_found_and_kept() {
             let before = server.transcript().concat().len();
             client.names("sub").unwrap();
             let after = server.transcript().concat();
-            let asked = after[before..]
-                .iter()
-                .filter(|line| ["EPSV", "PASV", "EPRT", "PORT"].iter().any(|verb| line.starts_with(verb)));
-            assert_eq!(asked.count(), 1, "{after:?}");
+            let words = [
+                (Method::Epsv, "EPSV"),
+                (Method::Pasv, "PASV"),
+                (Method::Eprt, "EPRT"),
+                (Method::Port, "PORT"),
+            ];
+            let verb = words.iter().find(|(way, _)| *way == method).unwrap().1;
+            let is_way = |line: &&String| words.iter().any(|(_, verb)| line.starts_with(verb));
+            let asked: Vec<_> = after[before..].iter().filter(is_way).collect();
+            // For this listing, if that was not done when the file before had been read, and ahead of the next.
+            assert!(asked.iter().all(|line| line.starts_with(verb)), "{after:?}");
         });
     }
 }
@@ -87,7 +94,8 @@ fn a_way_that_stops_working_is_an_error_not_a_hang_and_works_again() {
         let (server, client) = works(Quirks::default(), Mode::Auto);
         for broken in [Passive::Dead, Passive::PortZero, Passive::Refused] {
             server.quirks().epsv = broken;
-            let error = client.list("").unwrap_err();
+            // The first may have its data connection already.
+            let error = client.list("").and_then(|_| client.list("")).unwrap_err();
             assert!(is_clean(&error) || error.kind() == ftpfs::remote::Kind::Unsupported, "{error:?}");
             server.quirks().epsv = Passive::Works;
             assert_eq!(client.names("").unwrap(), SAMPLE_NAMES);

@@ -64,5 +64,6 @@ mod truncation;
 mod unftp;
 #[cfg(test)]
 mod uploads;
+mod warm;
 #[cfg(test)]
 mod zones;
