@@ -64,6 +64,7 @@ mod truncation;
 mod unftp;
 #[cfg(test)]
 mod uploads;
+#[cfg(test)]
 mod warm;
 #[cfg(test)]
 mod zones;
