@@ -14,7 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use fuser::{Config, MountOption, Session, SessionACL};
 
-use crate::cache::{BlockCache, DirectoryCache};
+use crate::cache::{BlockCache, DirectoryCache, DiskCache, Identity};
 use crate::deadline::Deadline;
 use crate::fuse::{Adapter, notify};
 use crate::mount::mounted::Mounted;
@@ -126,7 +126,10 @@ pub fn run(plan: MountPlan, ready: daemon::Ready) -> Result<(), MountError> {
 fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result<(), MountError> {
     let system = |doing| move |source| MountError::System { doing, source };
     let cache_size = usize::try_from(plan.caches.bytes).unwrap_or(usize::MAX);
-    let blocks = Arc::new(BlockCache::new(cache_size));
+    let blocks = Arc::new(match disk_cache(plan) {
+        Some(disk) => BlockCache::with_disk(cache_size, disk),
+        None => BlockCache::new(cache_size),
+    });
     let directories = Arc::new(DirectoryCache::new(remote.clone(), plan.caches.listing, LISTINGS));
     let reading =
         read::Config { cache_size, connections: plan.connections, patience: plan.operation_timeout };
@@ -141,6 +144,7 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     };
     let files: Arc<dyn FileSource> = Arc::new(readers);
     let changes = if plan.read_only { None } else { Some(changes(plan, remote, files.clone())?) };
+    let kept = blocks.clone();
     let (fs, news) = FileSystem::new(directories.clone(), blocks.clone(), files, changes, config);
     let fs = Arc::new(fs);
 
@@ -166,7 +170,11 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
                 directories.clear();
                 blocks.clear();
             }
-            Signal::User1 => log::warn!("{:?}, {} bytes of files cached", remote.pool(), blocks.used()),
+            Signal::User1 => {
+                let on_disk = blocks.disk().map_or(0, DiskCache::used);
+                let in_memory = blocks.used();
+                log::warn!("{:?}, {in_memory} bytes of files cached, {on_disk} on the disk", remote.pool());
+            }
         }
     };
     let watcher = signals::watch(on_signal).map_err(system("cannot handle signals"))?;
@@ -191,11 +199,32 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
         0 => {}
         left => log::error!("{left} files could not be uploaded before the end of the mount"),
     }
+    if let Some(disk) = kept.disk() {
+        disk.finish();
+    }
     log::info!("{} is unmounted", plan.mountpoint.display());
     drop((watcher, session, fs));
     // Ends by itself, with the file system that sent the news.
     drop(notifier);
     Ok(())
+}
+
+/// The blocks on the local disk, if they are wanted. A mount works as well without, so that is no reason to fail.
+fn disk_cache(plan: &MountPlan) -> Option<DiskCache> {
+    if plan.caches.disk == 0 {
+        return None;
+    }
+    let mut failure = None;
+    for dir in &plan.staging.dirs {
+        match DiskCache::open(&dir.join("blocks"), plan.caches.disk, Identity::of(&plan.session)) {
+            Ok(disk) => return Some(disk),
+            Err(error) => failure = Some((dir, error)),
+        }
+    }
+    if let Some((dir, error)) = failure {
+        log::warn!("no file contents are kept on the disk, {} cannot be used: {error}", dir.display());
+    }
+    None
 }
 
 /// What changing files needs; the directory for unsent bytes among it.

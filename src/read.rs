@@ -6,8 +6,12 @@
 //! forward is read through, a jump starts another stream. A stream that has nothing to do is parked and gives
 //! its connection up when somebody else needs it; it goes on later from its offset. Whole files that will be read
 //! soon are fetched [`ahead`] of all that.
+//!
+//! Before a stream is begun the local disk is asked, if blocks are kept there; who finds all in memory does not
+//! wait for it.
 
 pub mod ahead;
+mod disk;
 mod reader;
 mod source;
 mod stream;

@@ -109,6 +109,21 @@ pub fn free_space(dir: &Path) -> io::Result<u64> {
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
+/// Waits until nobody else has locked the file, and locks it (flock(2)) until it is closed by all who have it from
+/// this process. A signal does not end the wait.
+///
+/// # Errors
+/// ENOLCK, and what the file system says that has no locks.
+pub fn lock(file: &File) -> io::Result<()> {
+    loop {
+        // SAFETY: the descriptor is open for the whole call, which touches no memory.
+        match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            locked => return locked,
+        }
+    }
+}
+
 /// Has all threads allocate from one place. glibc otherwise gives each thread an arena of its own, and a block
 /// that is made by one thread and freed by another leaves a hole in the first one's: a cache of 64 MiB filled by
 /// many threads was seen to take 260 MB.

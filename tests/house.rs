@@ -70,6 +70,7 @@ mod house {
             ("rustls::", &["ftp"]),
             ("encoding_rs::", &["vfs", "ftp"]),
             ("httparse::", &["ftp"]),
+            ("xxhash_rust::", &["cache"]),
         ] {
             for (path, layer, text) in files() {
                 assert!(

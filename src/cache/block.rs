@@ -1,4 +1,5 @@
-//! Blocks of file data in memory, least recently used out first, counted in bytes.
+//! Blocks of file data in memory, least recently used out first, counted in bytes; behind them those on the
+//! local disk, if there are any.
 //!
 //! What was fetched ahead of any reader takes its turn among the others and never more than a share of the cache
 //! until it is read, so it drives out no more than that, and nothing that was read after it came.
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use crate::cache::FileId;
+use crate::cache::{DiskCache, FileId};
+use crate::remote::RemotePath;
 
 /// Size of a block in bytes: what the kernel asks for at once without a larger readahead.
 pub const BLOCK: usize = 128 * 1024;
@@ -27,12 +29,13 @@ const OVERHEAD: usize = 256;
 /// How often a join of two ranges is tried again because somebody else changed the block meanwhile.
 const JOINS: usize = 3;
 
-/// The blocks of all files. The limit holds at all times and counts the bookkeeping. The lock is held for
+/// The blocks of all files in memory. The limit holds at all times and counts the bookkeeping. The lock is held for
 /// map operations only: bytes are joined and freed outside of it.
 #[derive(Debug)]
 pub struct BlockCache {
     limit: usize,
     blocks: Mutex<Blocks>,
+    disk: Option<DiskCache>,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,37 @@ impl BlockCache {
     /// A cache of at most `limit` bytes. One below a block's size holds little or nothing, which is legal.
     pub fn new(limit: usize) -> BlockCache {
         let blocks = Blocks { lru: LruCache::unbounded(), files: HashMap::new(), used: 0, ahead: 0 };
-        BlockCache { limit, blocks: Mutex::new(blocks) }
+        BlockCache { limit, blocks: Mutex::new(blocks), disk: None }
+    }
+
+    /// The same in front of the blocks on a disk.
+    pub fn with_disk(limit: usize, disk: DiskCache) -> BlockCache {
+        BlockCache { disk: Some(disk), ..BlockCache::new(limit) }
+    }
+
+    /// The blocks on the disk, if any are kept there.
+    pub fn disk(&self) -> Option<&DiskCache> {
+        self.disk.as_ref()
+    }
+
+    /// What the disk has of the file at `path` is not true any more: it was changed through the mount.
+    pub fn changed(&self, path: &RemotePath) {
+        if let Some(disk) = &self.disk {
+            disk.forget(path);
+        }
+    }
+
+    /// A file was renamed through the mount. What the disk has is known by its path, and goes.
+    pub fn moved(&self, from: &RemotePath, to: &RemotePath) {
+        self.changed(from);
+        self.changed(to);
+    }
+
+    /// A directory was renamed through the mount, with all that is below it.
+    pub fn moved_directory(&self) {
+        if let Some(disk) = &self.disk {
+            disk.forget_all();
+        }
     }
 
     /// The bytes of `file` from `offset` on, as far as its block holds them: `bytes[range]`, never empty.
@@ -137,8 +170,11 @@ impl BlockCache {
         })
     }
 
-    /// Drops everything.
+    /// Drops everything, on the disk too.
     pub fn clear(&self) {
+        if let Some(disk) = &self.disk {
+            disk.forget_all();
+        }
         let mut blocks = self.blocks.lock();
         (blocks.used, blocks.ahead) = (0, 0);
         let freed =

@@ -73,6 +73,11 @@ impl FileVersion {
         self.exact.get().is_some()
     }
 
+    /// The time to the second, once it was told.
+    pub(super) fn exact(&self) -> Option<Modified> {
+        self.exact.get().copied()
+    }
+
     fn learn(&self, modified: Option<Modified>) {
         if let Some(exact) = modified.filter(|modified| modified.precision == Precision::Second) {
             self.exact.get_or_init(|| exact);

@@ -80,6 +80,8 @@ pub struct Options {
     pub connections: usize,
     /// `cache_size=` in bytes.
     pub cache_size: u64,
+    /// `cache_disk=` in bytes, 0 for off.
+    pub cache_disk: u64,
     /// `cache_dir=`.
     pub cache_dir: Option<PathBuf>,
     /// `stage_size=` in bytes.

@@ -114,6 +114,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
         connections: options.connections,
         caches: Caches {
             bytes: options.cache_size,
+            disk: options.cache_disk,
             listing: options.cache_timeout,
             attributes: options.attr_timeout,
         },

@@ -25,18 +25,20 @@ pub struct BasePath {
 pub struct Caches {
     /// Bytes of file blocks in memory, at least 1 MiB.
     pub bytes: u64,
+    /// Bytes of file blocks on the local disk; 0 for none.
+    pub disk: u64,
     /// How long a listing is believed; zero for not at all.
     pub listing: Duration,
     /// How long a file's attributes are trusted at open; zero for not at all.
     pub attributes: Duration,
 }
 
-/// Where bytes wait that the server does not have yet.
+/// Where on the local disk bytes are kept: those that the server does not have yet, and blocks of files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StagingPlan {
     /// Directories, the first that can be used is taken; made where missing.
     pub dirs: Vec<PathBuf>,
-    /// Most bytes at a time.
+    /// Most unsent bytes at a time.
     pub bytes: u64,
 }
 
@@ -65,7 +67,7 @@ pub struct MountPlan {
     pub connections: usize,
     /// What is remembered.
     pub caches: Caches,
-    /// Where unsent bytes are kept.
+    /// Where bytes are kept on the local disk.
     pub staging: StagingPlan,
     /// Whether owners, modes and times that the server cannot set are no error.
     pub quiet: bool,

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::cache::FileVersion;
+use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::read::ahead::Need;
+use crate::read::disk::Disk;
 use crate::read::stream::{self, Stream};
 use crate::read::{Patience, ReadError, Sources};
 use crate::remote::{Error, Kind, RemotePath};
@@ -27,6 +29,7 @@ const STREAMS_PER_FILE: usize = 16;
 pub struct Reader {
     pub(super) sources: Arc<Sources>,
     path: Mutex<RemotePath>,
+    pub(super) disk: Disk,
     pub(super) version: Arc<FileVersion>,
     pub(super) state: Mutex<State>,
     /// Something in the state changed.
@@ -66,7 +69,8 @@ impl Piece {
 impl Reader {
     pub(super) fn new(sources: Arc<Sources>, path: RemotePath, version: Arc<FileVersion>) -> Reader {
         let (state, changed) = Default::default();
-        Reader { sources, path: Mutex::new(path), version, state, changed }
+        let disk = Disk::new(&sources, &path);
+        Reader { sources, path: Mutex::new(path), disk, version, state, changed }
     }
 
     /// Size in bytes of the version that is read.
@@ -84,6 +88,7 @@ impl Reader {
     pub fn moved(&self, path: RemotePath) {
         // Under the state's lock, so that who waits for the news cannot miss it.
         let state = self.state.lock();
+        self.disk.moved(&self.sources, &path);
         *self.path.lock() = path;
         drop(state);
         self.changed.notify_all();
@@ -115,6 +120,9 @@ impl Reader {
         }
         let mut out = Vec::with_capacity(usize::try_from(end - offset).unwrap_or(len));
         let mut looked_ahead = false;
+        // The block that the disk was asked for last.
+        let mut asked = None;
+        let mut from_disk = false;
         let mut state = self.state.lock();
         loop {
             if let Some(error) = &state.stale {
@@ -126,14 +134,18 @@ impl Reader {
                 return Err(ReadError::Remote(error));
             }
             let at = offset + out.len() as u64;
+            if at == end {
+                // Where the disk has the bytes, no stream is to fetch them ahead.
+                if !from_disk {
+                    self.advance(&mut state, offset, end);
+                }
+                return Ok(out);
+            }
             if let Some(piece) = self.piece(&state, at, end) {
+                from_disk = false;
                 // Copied without the lock; what was found cannot change any more.
                 MutexGuard::unlocked(&mut state, || out.extend_from_slice(piece.bytes()));
-                if offset + (out.len() as u64) < end {
-                    continue;
-                }
-                self.advance(&mut state, offset, end);
-                return Ok(out);
+                continue;
             }
             let Patience::Until(deadline) = patience else { return Err(ReadError::WouldBlock) };
             if deadline.passed() {
@@ -145,6 +157,17 @@ impl Reader {
                 // It may be on its way already.
                 let (path, need) = (self.path(), Need::Bytes(self.version.id));
                 MutexGuard::unlocked(&mut state, || self.sources.ahead.settle(&path, need, deadline));
+                continue;
+            }
+            let block = at / BLOCK as u64;
+            if self.disk.is_used() && asked.replace(block) != Some(block) {
+                MutexGuard::unlocked(&mut state, || {
+                    if let Some((bytes, range)) = self.disk.find(self, at) {
+                        let to = range.end.min(range.start + usize::try_from(end - at).unwrap_or(usize::MAX));
+                        out.extend_from_slice(&bytes[range.start..to]);
+                        from_disk = true;
+                    }
+                });
                 continue;
             }
             self.want(&mut state, at, end, deadline)?;

@@ -50,6 +50,8 @@ pub(super) struct Stream {
     /// Somebody else needs the connection.
     revoked: bool,
     pub(super) waiters: usize,
+    /// What it publishes may be kept on the disk.
+    keeps: bool,
     /// One of them has news when `next` gets here.
     awaited: u64,
     /// Why it ended, for those who wait.
@@ -70,6 +72,7 @@ impl Stream {
             stop: false,
             revoked: false,
             waiters: 0,
+            keeps: false,
             awaited: u64::MAX,
             failure: None,
         }
@@ -170,18 +173,26 @@ pub(super) fn run(reader: &Arc<Reader>, id: u64) {
             None => None,
         };
         let begin = stream.next - stream.filling.len() as u64;
-        (begin, std::mem::take(&mut stream.filling))
+        (begin, Arc::<[u8]>::from(std::mem::take(&mut stream.filling)), stream.keeps)
     });
-    if let Some((begin, bytes)) = leftover.filter(|(_, bytes)| !bytes.is_empty() && state.stale.is_none()) {
-        reader.sources.blocks.insert(reader.version.id, begin, bytes.into());
+    let leftover = leftover.filter(|(_, bytes, _)| !bytes.is_empty() && state.stale.is_none());
+    if let Some((begin, bytes, keeps)) = leftover {
+        reader.sources.blocks.insert(reader.version.id, begin, bytes.clone());
+        if keeps {
+            reader.disk.keep(reader, begin, bytes);
+        }
     }
     // With a failure it stays until all who wait have seen it; who comes later starts another.
     state.streams.retain(|stream| stream.id != id || (stream.failure.is_some() && stream.waiters > 0));
-    if state.stale.is_some() {
+    let stale = state.stale.is_some();
+    if stale {
         reader.sources.blocks.purge(reader.version.id);
     }
     drop(state);
     reader.changed.notify_all();
+    if stale {
+        reader.disk.forget(reader);
+    }
 }
 
 /// Why a stream ended early.
@@ -290,7 +301,8 @@ fn transfer(
     // The first transfer from the start needs no check where a later one would show another version, unless
     // what it brings would stand beside what an earlier reader left: by itself it is of one version.
     let is_first = offset == 0 && id == 0 && !reader.sources.blocks.holds_any(reader.version.id);
-    let check = !is_first || !reader.version.is_exact();
+    // What is kept for later mounts has to be of the version that it is kept as.
+    let check = !is_first || !reader.version.is_exact() || reader.disk.is_used();
     let began = Instant::now();
     let (mut transfer, facts) = match session.retrieve(path.as_bytes(), offset, check, deadline) {
         Ok(started) => started,
@@ -301,9 +313,14 @@ fn transfer(
         let _ = transfer.abandon(Deadline::after(SETTLE));
         return End::Moved;
     }
+    let is_known = facts.as_ref().is_some_and(|facts| *facts != Facts::Doubtful);
     if let Some(cause) = facts.and_then(|facts| changed(reader, &facts)) {
         let _ = transfer.abandon(Deadline::after(SETTLE));
         return End::Changed(cause);
+    }
+    let keeps = is_known && reader.disk.takes(reader);
+    if let Some(stream) = reader.state.lock().stream(id) {
+        stream.keeps = keeps;
     }
     reader.sources.pace.lock().began(began.elapsed());
     let size = reader.version.size;
@@ -370,7 +387,7 @@ fn transfer(
 }
 
 /// Compares the version that was opened with what the server tells now; says what differs.
-fn changed(reader: &Reader, facts: &Facts) -> Option<String> {
+pub(super) fn changed(reader: &Reader, facts: &Facts) -> Option<String> {
     let entry = facts.clone().entry(reader.path().file_name())?;
     (!reader.version.confirmed_by(&entry)).then(|| "its size, time or identity differs".to_owned())
 }

@@ -137,6 +137,7 @@ impl FileSystem {
         let known = self.table.lock().facts(ino).and_then(|(facts, _)| facts.mode);
         entry.mode = entry.mode.or(known);
         self.directories.changed(&dir, &name, Some(entry.clone()));
+        self.blocks.changed(&path);
         let version = self.versions.written(&path, &entry);
         self.table.lock().committed(ino, Facts::from(&entry), Instant::now(), version.as_ref());
         if let Some(version) = version.filter(|_| !draft.is_whole()) {
@@ -149,6 +150,7 @@ impl FileSystem {
         let Place::Entry { dir, name } = self.table.lock().place(ino)? else { return Ok(()) };
         let path = dir.join(&name);
         self.directories.changed(&dir, &name, Some(entry.clone()));
+        self.blocks.changed(&path);
         let version = match self.handles.is_open(ino) {
             true => self.versions.written(&path, &entry),
             false => None,

@@ -172,6 +172,7 @@ impl FileSystem {
             draft.inspect(|draft| draft.keep());
             return Err(error.into());
         }
+        self.blocks.moved(&path, &place);
         {
             let mut table = self.table.lock();
             table.hold(ino);
@@ -205,6 +206,7 @@ impl FileSystem {
         let (from, to) = (dir.join(hidden), dir.join(name));
         match changes.remote.rename(&from, &to, deadline) {
             Ok(()) => {
+                self.blocks.moved(&from, &to);
                 {
                     let mut table = self.table.lock();
                     table.unhidden(ino, (parent, name));
@@ -239,6 +241,7 @@ impl FileSystem {
         let path = dir.join(name);
         self.files.leave(&path);
         self.versions.forget(&path);
+        self.blocks.changed(&path);
         self.touch(parent);
         let ino = self.table.lock().unlinked(parent, name);
         if let Some(ino) = ino {
@@ -280,6 +283,7 @@ impl FileSystem {
         }
         self.directories.changed(&dir, &name, None);
         self.versions.forget(&path);
+        self.blocks.changed(&path);
         {
             let mut going = self.hidden.going.lock();
             going.remove(&ino);
@@ -386,6 +390,7 @@ impl FileSystem {
             let Some(handle) = self.pin_hidden(ino, deadline) else { continue };
             let (from, to) = (dir.join(&name), up.join(&name));
             if changes.remote.rename(&from, &to, deadline).is_ok() {
+                self.blocks.moved(&from, &to);
                 self.table.lock().hidden(ino, (parent, &name));
                 self.versions.moved(&from, &to);
             }

@@ -95,6 +95,11 @@ impl FileSystem {
             }
             return Err(error.into());
         }
+        // Before the readers come to know of their new paths.
+        match entry.kind {
+            EntryKind::Directory => self.blocks.moved_directory(),
+            _ => self.blocks.moved(&from, &to),
+        }
         let replaced = self.table.lock().renamed((parent, &name), (new_parent, &new_name));
         self.leave_both(&from, &to);
         self.relocate();

@@ -25,6 +25,8 @@ mod cuts;
 #[cfg(test)]
 mod dataways;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod hostile;

@@ -2,7 +2,10 @@
 
 use log::LevelFilter;
 
-use super::values::{address, bytes, choice, count, mask, member, owner, path, ports, seconds, text, zone};
+use super::values::{
+    BOUND, YEAR, address, bytes, bytes_or_none, choice, count, mask, member, owner, path, ports, seconds,
+    text, zone,
+};
 use super::{Netrc, Options};
 use crate::cli::proxy::{ftp_proxy, proxy};
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsVersions};
@@ -356,9 +359,17 @@ pub(super) const TABLE: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        name: "cache_disk",
+        takes: Value("SIZE"),
+        default: Some("0"),
+        help: "keep file contents on the local disk too, for later mounts; 128 MiB of it are left free",
+        set: |o, v| bytes_or_none(v).map(|size| o.cache_disk = size),
+        ..PLAIN
+    },
+    Spec {
         name: "cache_dir",
         takes: Value("DIR"),
-        help: "keep unsent bytes in DIR [default: /var/cache/ftpfs, ~/.cache/ftpfs]",
+        help: "keep that, and unsent bytes, in DIR [default: /var/cache/ftpfs, ~/.cache/ftpfs]",
         set: |o, v| path(v).map(|path| o.cache_dir = Some(path)),
         ..PLAIN
     },
@@ -584,9 +595,3 @@ pub(super) const TABLE: &[Spec] = &[
         ..PLAIN
     },
 ];
-
-/// The range of every timeout, in seconds.
-const BOUND: std::ops::RangeInclusive<f64> = 1.0..=3600.0;
-
-/// Longest time for which anything is believed, in seconds.
-const YEAR: f64 = 365.0 * 86_400.0;

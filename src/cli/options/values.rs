@@ -16,6 +16,12 @@ const CACHE_MIN: u64 = 1 << 20;
 /// Largest block cache, in bytes.
 const CACHE_MAX: u64 = 1 << 40;
 
+/// The range of every timeout, in seconds.
+pub(super) const BOUND: RangeInclusive<f64> = 1.0..=3600.0;
+
+/// Longest time for which anything is believed, in seconds.
+pub(super) const YEAR: f64 = 365.0 * 86_400.0;
+
 pub(super) fn text(value: &[u8]) -> Result<String, String> {
     match std::str::from_utf8(value) {
         Ok(text) if !text.is_empty() && !text.contains(char::is_control) => Ok(text.to_owned()),
@@ -90,6 +96,11 @@ pub(super) fn bytes(value: &[u8]) -> Result<u64, String> {
         .and_then(|number| number.checked_mul(1 << shift))
         .filter(|size| (CACHE_MIN..=CACHE_MAX).contains(size))
         .ok_or_else(|| "a size from 1M to 1024G is expected".into())
+}
+
+/// As [`bytes`], or 0.
+pub(super) fn bytes_or_none(value: &[u8]) -> Result<u64, String> {
+    if value == b"0" { Ok(0) } else { bytes(value).map_err(|expected| format!("0, or {expected}")) }
 }
 
 pub(super) fn mask(value: &[u8]) -> Result<u16, String> {

@@ -188,6 +188,7 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
     let mut state = reader.state.lock();
     let State { streams, .. } = &mut *state;
     let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else { return };
+    let mut full = Vec::new();
     while !bytes.is_empty() {
         let room = BLOCK - usize::try_from(stream.next % BLOCK as u64).unwrap_or(0);
         let (now, later) = bytes.split_at(bytes.len().min(room));
@@ -199,6 +200,9 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
             let block: Arc<[u8]> = std::mem::take(&mut stream.filling).into();
             stream.filling.reserve(BLOCK);
             reader.sources.blocks.insert(reader.version.id, begin, block.clone());
+            if stream.keeps {
+                full.push((begin, block.clone()));
+            }
             stream.recent.push_back((begin, block));
             while stream.recent.front().is_some_and(|(begin, _)| begin + RECENT < stream.next) {
                 stream.recent.pop_front();
@@ -210,4 +214,5 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
     if news {
         reader.changed.notify_all();
     }
+    full.into_iter().for_each(|(begin, block)| reader.disk.keep(reader, begin, block));
 }
