@@ -373,8 +373,16 @@ impl Remote {
     ) -> Result<(Result<T, FtpError>, Doubt), Error> {
         let mut attempt = 1;
         let mut doubt = Doubt::None;
+        let mut earlier = None;
         loop {
-            let mut lease = self.lease(verb, path, lane, deadline)?;
+            let mut lease = match (self.lease(verb, path, lane, deadline), earlier.take()) {
+                (Ok(lease), _) => lease,
+                // What went wrong tells more than that no time was left for another attempt.
+                (Err(late), Some(error)) if late.kind() == Kind::DeadlinePassed => {
+                    return self.given_up(verb, path, error).map(|refusal| (Err(refusal), doubt));
+                }
+                (Err(error), _) => return Err(error),
+            };
             let fresh = lease.is_fresh();
             let (result, sent) = match lease.session() {
                 Some(session) => {
@@ -391,17 +399,23 @@ impl Remote {
             };
             match retry::pause_before_next(attempt, fresh, &error) {
                 Some(pause) if !deadline.passed() => self.pool.pause(pause, deadline),
-                _ if matches!(error, FtpError::Refused { .. }) => return Ok((Err(error), doubt)),
-                _ => {
-                    let kind = classify::kind(&error).unwrap_or(Kind::Failed);
-                    return Err(self.error(kind, verb, path, error));
-                }
+                _ => return self.given_up(verb, path, error).map(|refusal| (Err(refusal), doubt)),
             }
             if sent && error.is_fatal() {
                 doubt = Doubt::MayBeDone;
             }
+            earlier = Some(error);
             attempt += 1;
         }
+    }
+
+    /// Hands a refusal back as it is; what else an attempt failed of is an error.
+    fn given_up(&self, verb: &'static str, path: &RemotePath, error: FtpError) -> Result<FtpError, Error> {
+        if matches!(error, FtpError::Refused { .. }) {
+            return Ok(error);
+        }
+        let kind = classify::kind(&error).unwrap_or(Kind::Failed);
+        Err(self.error(kind, verb, path, error))
     }
 
     fn listing(&self, dir: &RemotePath, listed: Listed) -> Listing {

@@ -95,10 +95,18 @@ fn is_final(kind: Kind) -> bool {
 fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> {
     let remote = &file.shared.remote;
     let mut attempt = 1;
+    let mut earlier = None;
     loop {
         complete(file, &mut bound)?;
         let path = settled_path(file, bound.deadline());
-        let mut lease = remote.lease("write", &path, Lane::Data, bound.deadline())?;
+        let mut lease = match (remote.lease("write", &path, Lane::Data, bound.deadline()), earlier.take()) {
+            (Ok(lease), _) => lease,
+            // What went wrong tells more than that no time was left for another attempt.
+            (Err(late), Some(error)) if late.kind() == Kind::DeadlinePassed => {
+                return Err(remote.explain_write(&path, &error, Deadline::after(SETTLE)));
+            }
+            (Err(error), _) => return Err(error),
+        };
         let fresh = lease.is_fresh();
         let end = match lease.session() {
             Some(session) => step(file, session, &path, &mut bound),
@@ -138,6 +146,7 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> 
                 return Err(remote.explain_write(&path, &error, Deadline::after(SETTLE)));
             }
         }
+        earlier = Some(error);
         attempt += 1;
     }
 }

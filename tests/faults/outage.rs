@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ftpfs::remote::Kind;
+
 use crate::client::{Client, LATE, OPERATION, Options, SAMPLE_NAMES, eventually, is_clean, watched};
-use crate::common_ftpd::{Quirks, Server, Tree};
+use crate::common_ftpd::{Quirks, Refusal, Said, Server, Then, Tree};
 
 #[test]
 fn a_dead_server_fails_calls_in_time_then_at_once_and_is_found_again_by_itself() {
@@ -67,5 +69,25 @@ fn closing_frees_those_who_wait() {
         client.remote.close();
         assert!(waiting.join().unwrap().is_err());
         assert!(begun.elapsed() < LATE.min(OPERATION), "{:?}", begun.elapsed());
+    });
+}
+
+/// The time that is left after one failure may be too short for another login; that is not what went wrong.
+#[test]
+fn what_failed_is_told_when_no_time_is_left_for_another_attempt() {
+    watched(|| {
+        let server = Server::start(Tree::sample(), Quirks::default());
+        let operation = Duration::from_millis(1500);
+        let client = Client::connect(&server, Options { operation, ..Options::default() }).unwrap();
+        {
+            let mut quirks = server.quirks();
+            for verb in ["STAT", "MLSD", "EPSV"] {
+                quirks.said.push(Said::new(verb, 1, "421 The disk has failed.\r\n", Then::Close));
+            }
+            quirks.places = Some((0, Refusal::Mute));
+        }
+        let error = client.names("").unwrap_err();
+        assert!(error.to_string().contains("421 The disk has failed."), "{error}");
+        assert_ne!(error.kind(), Kind::DeadlinePassed, "{error}");
     });
 }
