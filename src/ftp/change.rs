@@ -5,6 +5,7 @@ use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::features::Capability;
 use crate::ftp::query::{Facts, group_told};
+use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::setters::{Outcome, Setter, Value, Wish, is_unknown, setting};
 use crate::ftp::time::Modified;
@@ -49,6 +50,30 @@ pub struct Settled {
     pub(crate) unseen_mode: Option<Setter>,
 }
 
+/// How far [`Session::settle`] is.
+pub(crate) struct Settling {
+    mode: Wish,
+    modified: Wish,
+    group: Wish,
+    /// What was tried last, and how.
+    setters: Vec<Setter>,
+    commands: Vec<Command>,
+    questions: Vec<Command>,
+}
+
+impl Settling {
+    pub(crate) fn new(wishes: &Wishes) -> Settling {
+        Settling {
+            mode: Wish::new(wishes.mode.map(Value::Mode)),
+            modified: Wish::new(wishes.modified.map(Value::Time)),
+            group: Wish::new(wishes.group.map(Value::Group)),
+            setters: Vec::new(),
+            commands: Vec::new(),
+            questions: Vec::new(),
+        }
+    }
+}
+
 impl Session {
     /// Sets what is wished and asks what the path is now: in one round trip where commands may be sent
     /// together and the server is known to have one for each wish. A server whose ways are not known yet is
@@ -61,51 +86,92 @@ impl Session {
     /// # Errors
     /// A failed connection, or a path that cannot be sent.
     pub fn settle(&mut self, path: &[u8], wishes: &Wishes, deadline: Deadline) -> Result<Settled, Error> {
-        let mut mode = Wish::new(wishes.mode.map(Value::Mode));
-        let mut modified = Wish::new(wishes.modified.map(Value::Time));
-        let mut group = Wish::new(wishes.group.map(Value::Group));
-        loop {
-            // The group first: chown(2) on the server takes bits from the mode.
-            let tries: Vec<(Setter, Command)> = [&mut group, &mut mode, &mut modified]
-                .into_iter()
-                .filter_map(|wish| wish.next(&self.profile))
-                .map(|(setter, value)| (setter, setting(setter, &value, path)))
-                .collect();
-            let questions = self.questions(path);
-            let (setters, commands): (Vec<Setter>, Vec<Command>) = tries.into_iter().unzip();
-            let all = commands.iter().chain(&questions).cloned().collect();
-            let replies = self.exchange_all(all, deadline).inspect_err(|error| {
-                // libunftp 0.24 closes the connection at an argument that it does not understand.
-                if matches!(error, Error::Closed(_)) && !self.profile.pipelines() {
-                    self.give_up_unproven(&setters);
-                }
-            })?;
-            let (set, told) = replies.split_at(setters.len());
-            let facts = self.take_facts(&questions, told);
-            let has_group = facts.as_ref().ok().and_then(|facts| group_told(facts, told));
-            let mut again = false;
-            for ((setter, command), reply) in setters.into_iter().zip(&commands).zip(set) {
-                let wish = match setter {
-                    _ if setter.is_of_modes() => &mut mode,
-                    _ if setter.is_of_groups() => &mut group,
-                    _ => &mut modified,
-                };
-                let outcome = wish.judge(setter, &self.profile, reply, &facts, has_group);
-                if matches!(outcome, Outcome::Refused | Outcome::Elsewhere) {
-                    let error = self.control.refused(command.to_string(), reply.clone());
-                    if error.is_fatal() {
-                        return Err(error);
-                    }
-                    wish.was_refused(setter, error);
-                }
-                again |= wish.take(setter, outcome, &self.profile);
+        let mut settling = Settling::new(wishes);
+        let commands = self.next_commands(path, &mut settling);
+        let replies = self.ask_settling(&settling, commands, deadline)?;
+        self.settle_on(path, settling, replies, deadline)
+    }
+
+    /// The commands that [`Session::settle`] sends next; their replies are for [`Session::settle_on`].
+    pub(crate) fn next_commands(&mut self, path: &[u8], settling: &mut Settling) -> Vec<Command> {
+        // The group first: chown(2) on the server takes bits from the mode.
+        let tries: Vec<(Setter, Command)> = [&mut settling.group, &mut settling.mode, &mut settling.modified]
+            .into_iter()
+            .filter_map(|wish| wish.next(&self.profile))
+            .map(|(setter, value)| (setter, setting(setter, &value, path)))
+            .collect();
+        settling.questions = self.questions(path);
+        (settling.setters, settling.commands) = tries.into_iter().unzip();
+        settling.commands.iter().chain(&settling.questions).cloned().collect()
+    }
+
+    fn ask_settling(
+        &mut self,
+        settling: &Settling,
+        commands: Vec<Command>,
+        deadline: Deadline,
+    ) -> Result<Vec<Reply>, Error> {
+        self.exchange_all(commands, deadline).inspect_err(|error| {
+            // libunftp 0.24 closes the connection at an argument that it does not understand.
+            if matches!(error, Error::Closed(_)) && !self.profile.pipelines() {
+                self.give_up_unproven(&settling.setters);
             }
+        })
+    }
+
+    /// Goes on from the replies to the first commands.
+    ///
+    /// # Errors
+    /// As [`Session::settle`].
+    pub(crate) fn settle_on(
+        &mut self,
+        path: &[u8],
+        mut settling: Settling,
+        mut replies: Vec<Reply>,
+        deadline: Deadline,
+    ) -> Result<Settled, Error> {
+        loop {
+            let (facts, again) = self.judge_settling(&mut settling, &replies)?;
             if !again || self.control.is_broken() {
+                let Settling { mode, modified, group, .. } = settling;
                 let unseen_mode = mode.unseen(&self.profile);
                 let (mode, modified, group) = (mode.outcome(), modified.outcome(), group.outcome());
                 return Ok(Settled { facts, mode, modified, group, unseen_mode });
             }
+            let commands = self.next_commands(path, &mut settling);
+            replies = self.ask_settling(&settling, commands, deadline)?;
         }
+    }
+
+    /// What one round of replies says, and whether another way is to be tried.
+    fn judge_settling(
+        &mut self,
+        settling: &mut Settling,
+        replies: &[Reply],
+    ) -> Result<(Result<Facts, Error>, bool), Error> {
+        let Settling { mode, modified, group, setters, commands, questions } = settling;
+        let (set, told) =
+            replies.split_at_checked(setters.len()).ok_or(Error::Misbehaved("a reply is missing"))?;
+        let facts = self.take_facts(questions, told);
+        let has_group = facts.as_ref().ok().and_then(|facts| group_told(facts, told));
+        let mut again = false;
+        for ((&setter, command), reply) in setters.iter().zip(&*commands).zip(set) {
+            let wish = match setter {
+                _ if setter.is_of_modes() => &mut *mode,
+                _ if setter.is_of_groups() => &mut *group,
+                _ => &mut *modified,
+            };
+            let outcome = wish.judge(setter, &self.profile, reply, &facts, has_group);
+            if matches!(outcome, Outcome::Refused | Outcome::Elsewhere) {
+                let error = self.control.refused(command.to_string(), reply.clone());
+                if error.is_fatal() {
+                    return Err(error);
+                }
+                wish.was_refused(setter, error);
+            }
+            again |= wish.take(setter, outcome, &self.profile);
+        }
+        Ok((facts, again))
     }
 
     fn give_up_unproven(&self, setters: &[Setter]) {

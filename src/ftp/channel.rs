@@ -154,10 +154,22 @@ impl Session {
         first: Option<Reply>,
         was_ahead: bool,
     ) -> Transfer<'_> {
+        let asks_by = self.asks_ahead_by();
+        self.transfer_asking(plan, data, first, was_ahead, asks_by)
+    }
+
+    /// As [`Session::transfer`]; `asks_by` says how the next data connection is asked for at its end, if at all.
+    pub(crate) fn transfer_asking(
+        &mut self,
+        plan: &Plan,
+        data: Stream,
+        first: Option<Reply>,
+        was_ahead: bool,
+        asks_by: Option<Method>,
+    ) -> Transfer<'_> {
         let (stall, profile) = (self.config.timeouts.stall, self.profile.clone());
         let words = plan.transfer.to_string();
         let is_upload = words.starts_with("STOR ") || words.starts_with("APPE ");
-        let asks_by = self.asks_ahead_by();
         let next = Next { warm: &mut self.warm, asks_by, is_upload, was_ahead };
         Transfer::new(&mut self.control, data, first, stall, profile, next)
     }

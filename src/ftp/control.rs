@@ -12,7 +12,7 @@ use crate::ftp::command::Command;
 use crate::ftp::error::Error;
 use crate::ftp::quirks;
 use crate::ftp::reply::{Lines, Reply, ReplyParser};
-use crate::ftp::stream::{Stream, Waiting};
+use crate::ftp::stream::{SEGMENT, Stream, Waiting};
 use crate::secret::Secret;
 
 /// The bound of a receive that finds its bytes here already.
@@ -215,11 +215,25 @@ impl ControlConnection {
     /// [`Error::BadArgument`] with nothing sent; [`Error::Closed`] with nothing sent where the server has
     /// closed the connection or said something unasked; else a failed connection.
     pub fn send(&mut self, commands: &[Command], deadline: Deadline) -> Result<(), Error> {
-        if self.broken {
+        self.send_with(commands, None, deadline)
+    }
+
+    /// As [`ControlConnection::send`], with a command behind them whose reply nobody waits for, as
+    /// [`ControlConnection::send_ahead`] would send it.
+    ///
+    /// # Errors
+    /// As [`ControlConnection::send`].
+    pub(crate) fn send_with(
+        &mut self,
+        commands: &[Command],
+        ahead: Option<&Command>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        if self.broken || (ahead.is_some() && self.is_ahead_awaited()) {
             return Err(Error::Closed(None));
         }
         let mut bytes = Vec::new();
-        for command in commands {
+        for command in commands.iter().chain(ahead) {
             command.encode(self.double_iac, &mut bytes)?;
         }
         // What lies here already would be taken for the answer.
@@ -233,7 +247,16 @@ impl ControlConnection {
         for command in commands {
             self.expected.push_back(Expected { words: command.to_string(), is_ahead: false });
         }
-        self.put(commands, &bytes, deadline)
+        if let Some(ahead) = ahead {
+            self.told_ahead = None;
+            self.expected.push_back(Expected { words: ahead.to_string(), is_ahead: true });
+        }
+        self.put(commands.iter().chain(ahead), &bytes, deadline)
+    }
+
+    /// Whether commands go out in one segment.
+    pub(crate) fn fits_segment<'a>(&self, commands: impl IntoIterator<Item = &'a Command>) -> bool {
+        commands.into_iter().map(|command| self.length(command)).sum::<usize>() <= SEGMENT
     }
 
     /// Sends a command whose reply nobody waits for. It must be one that changes nothing, and of which only the
@@ -250,7 +273,7 @@ impl ControlConnection {
         command.encode(self.double_iac, &mut bytes)?;
         self.told_ahead = None;
         self.expected.push_back(Expected { words: command.to_string(), is_ahead: true });
-        self.put(std::slice::from_ref(command), &bytes, deadline)
+        self.put([command], &bytes, deadline)
     }
 
     /// Whether the command that was sent ahead has no reply yet.
@@ -295,7 +318,12 @@ impl ControlConnection {
     }
 
     /// Hands encoded commands to the network.
-    fn put(&mut self, commands: &[Command], bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
+    fn put<'a>(
+        &mut self,
+        commands: impl IntoIterator<Item = &'a Command>,
+        bytes: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), Error> {
         let doing = "sending a command";
         let bound = deadline.left().min(self.reply_timeout);
         let sent = match bound.is_zero() {

@@ -35,6 +35,10 @@ pub struct Quirks {
     pub asks_password: Capability,
     /// EPSV and PASV may follow the end of a transfer's data before the transfer is confirmed.
     pub asks_behind_data: Capability,
+    /// Commands that come in one segment with STOR, behind it, are answered in their turn when its data has ended
+    /// (vsftpd 3.0.3, ProFTPD 1.3.8, pure-ftpd 1.0.50; pyftpdlib 2.2.0 answers them at once, and EPSV ends the
+    /// transfer).
+    pub settles_behind: Capability,
     /// Names that differ only in the case of letters are one (IIS, FileZilla Server).
     pub ignores_case: Capability,
     /// STAT lists whole directories on the control connection; see [`crate::ftp::inline`].

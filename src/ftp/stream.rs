@@ -12,6 +12,9 @@ use crate::ftp::tls;
 /// Received at once for the TLS layer, in bytes: it would read 4 KiB at a time.
 const CHUNK: usize = 128 * 1024;
 
+/// Lines of no more than so many bytes together travel in one segment: it is below any usual segment size.
+pub(crate) const SEGMENT: usize = 1024;
+
 /// Of a TLS connection that just ends.
 const NO_GOODBYE: &str =
     "the connection ended without the goodbye of TLS (close_notify), so somebody may have cut it";
@@ -189,8 +192,6 @@ impl Stream {
 
     /// Sends whole lines, so that no segment (or record of TLS) ends within one.
     pub(crate) fn write_lines(&mut self, mut bytes: &[u8], deadline: Deadline) -> io::Result<()> {
-        // Below any usual segment size.
-        const SEGMENT: usize = 1024;
         while !bytes.is_empty() {
             let most = bytes.len().min(SEGMENT);
             let end = |part: &[u8]| memchr::memrchr(b'\n', part).map(|at| at + 1);

@@ -125,6 +125,15 @@ impl Session {
         self.profile.method().filter(|method| willing && !method.is_active())
     }
 
+    /// Asks for the next data connection, if there is none and the server takes that.
+    pub fn ask_channel(&mut self, deadline: Deadline) {
+        let Some(method) = self.asks_ahead_by().filter(|_| self.warm.is_none()) else { return };
+        // A control connection that is broken shows itself soon enough.
+        if self.control.send_ahead(&method.command(self.control.local()), deadline).is_ok() {
+            self.warm = Some(Warm::Asked { method, behind_data: false });
+        }
+    }
+
     /// Goes as far as the data connection of the next transfer can be made without waiting.
     pub(crate) fn tend_channel(&mut self) {
         if let Some(Warm::Asked { .. }) = self.warm

@@ -587,5 +587,6 @@ impl Drop for Parked<'_> {
     }
 }
 
+mod spare;
 #[cfg(test)]
 mod tests;

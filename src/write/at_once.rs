@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use crate::ftp::change::Settled;
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::session::Session;
 use crate::ftp::small::{SMALL, Unstored};
+use crate::ftp::warm::Readiness;
 use crate::remote::RemotePath;
 use crate::write::file::{Bound, WriteFile};
 use crate::write::staged::Errand;
+use crate::write::upload::Start;
 
 /// What came of it.
 pub(super) enum AtOnce {
     /// The server has it not, and nothing was changed.
     Not,
-    /// So many bytes were sent and taken.
-    Sent(u64),
+    /// So many bytes were sent and taken, and perhaps settled.
+    Sent(u64, Option<Result<Settled, FtpError>>),
     /// The server may have a part.
     Broken(FtpError),
 }
@@ -26,12 +29,13 @@ pub(super) fn send_at_once(
     file: &Arc<WriteFile>,
     session: &mut Session,
     path: &RemotePath,
-    from: u64,
+    start: &Start,
     bound: &mut Bound,
 ) -> AtOnce {
-    if from != 0 || !session.stores_at_once() {
+    if start.from != 0 || !session.stores_at_once() {
         return AtOnce::Not;
     }
+    let was_ready = session.readiness() == Readiness::Ready;
     let (stage, mut bytes) = {
         let mut state = file.state.lock();
         let size = state.staged.size();
@@ -51,20 +55,30 @@ pub(super) fn send_at_once(
         file.state.lock().staged.spare();
         return AtOnce::Not;
     }
-    let stored = session.store_small(path.as_bytes(), &bytes, bound.deadline());
+    let stored = session.store_small(path.as_bytes(), &bytes, &start.wishes, bound.deadline());
     bound.progress();
     file.shared.remote.pool().heard();
     let mut state = file.state.lock();
-    if let Err(Unstored::Before(error)) = stored {
-        log::debug!("{path} was refused, and is sent step by step: {error}");
-        state.staged.spare();
-        return AtOnce::Not;
-    }
+    let stored = match stored {
+        Ok(settled) => Ok(settled),
+        Err(Unstored::During(error)) => Err(error),
+        Err(Unstored::Before(error)) => {
+            log::debug!("{path} was refused, and is sent step by step: {error}");
+            state.staged.spare();
+            return AtOnce::Not;
+        }
+    };
     // From now on its time is of our doing, until it is confirmed; the server has emptied the file.
     (state.known, state.unconfirmed, state.safe) = (None, true, None);
     match stored {
-        Ok(()) => AtOnce::Sent(bytes.len() as u64),
-        Err(Unstored::Before(error) | Unstored::During(error)) => {
+        Ok(settled) => {
+            drop(state);
+            if !was_ready {
+                file.shared.prepare_another();
+            }
+            AtOnce::Sent(bytes.len() as u64, settled)
+        }
+        Err(error) => {
             state.staged.broke(0);
             AtOnce::Broken(error)
         }

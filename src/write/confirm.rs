@@ -23,16 +23,17 @@ pub(super) struct Sending {
     pub(super) wishes: Wishes,
 }
 
-/// Sets the attributes and asks what the server has.
+/// Compares with what the server has, which it told when the attributes were set.
 pub(super) fn confirm(
     file: &WriteFile,
     session: &mut Session,
     path: &RemotePath,
     sending: Sending,
+    settled: Result<Settled, FtpError>,
     bound: &Bound,
 ) -> End {
-    let (path_bytes, deadline) = (path.as_bytes(), bound.deadline());
-    let told = session.settle(path_bytes, &sending.wishes, deadline).and_then(|settled| {
+    let deadline = bound.deadline();
+    let told = settled.and_then(|settled| {
         let entry = match &settled.facts {
             Ok(Facts::Whole(entry)) if entry.kind == EntryKind::File => entry.clone(),
             Ok(Facts::File { size, modified }) => RemoteEntry { modified: *modified, ..plain(Some(*size)) },

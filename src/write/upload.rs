@@ -217,10 +217,10 @@ fn local(file: &WriteFile, state: &State, error: &io::Error) -> Error {
 }
 
 /// What one attempt starts from.
-struct Start {
-    from: u64,
+pub(super) struct Start {
+    pub(super) from: u64,
     /// It sends or sets something beyond the bytes.
-    wishes: Wishes,
+    pub(super) wishes: Wishes,
 }
 
 /// One step over one connection.
@@ -252,15 +252,22 @@ fn step(file: &Arc<WriteFile>, session: &mut Session, path: &RemotePath, bound: 
     };
     let (wishes, start) = start;
     let from = start.as_ref().map(|start| start.from);
+    let mut settled = None;
     let sent = match &start {
         Some(start) => match send(file, session, path, start, bound) {
             Ok(Sent::All(sent)) => sent,
+            Ok(Sent::Settled(sent, told)) => {
+                settled = Some(told);
+                sent
+            }
             Ok(Sent::Part(sent)) => return pause(file, session, path, (start.from, sent), bound),
             Err(end) => return end,
         },
         None => file.state.lock().staged.size(),
     };
-    confirm(file, session, path, Sending { from, sent, wishes }, bound)
+    let settled =
+        settled.map_or_else(|| session.settle(path.as_bytes(), &wishes, bound.deadline()), |told| *told);
+    confirm(file, session, path, Sending { from, sent, wishes }, settled, bound)
 }
 
 /// Finds out where a tail may begin: what the server has must be what we think it has.
@@ -327,6 +334,8 @@ pub(super) fn server_length(
 enum Sent {
     /// To the end of the file, which is at this place.
     All(u64),
+    /// The same, and the attributes are set.
+    Settled(u64, Box<Result<Settled, FtpError>>),
     /// To this place; the connection is needed elsewhere.
     Part(u64),
 }
@@ -341,9 +350,10 @@ fn send(
 ) -> Result<Sent, End> {
     let at = if start.from == 0 { StoreAt::Start } else { StoreAt::End };
     let (name, size) = (path.as_bytes(), file.state.lock().staged.size());
-    match send_at_once(file, session, path, start.from, bound) {
+    match send_at_once(file, session, path, start, bound) {
         AtOnce::Not => {}
-        AtOnce::Sent(size) => return Ok(Sent::All(size)),
+        AtOnce::Sent(size, None) => return Ok(Sent::All(size)),
+        AtOnce::Sent(size, Some(settled)) => return Ok(Sent::Settled(size, Box::new(settled))),
         AtOnce::Broken(error) => return Err(error.into()),
     }
     let error = match session.store_sized(name, at, size, bound.deadline()) {
