@@ -102,7 +102,7 @@ impl<'a> Connection<'a> {
         loop {
             let mut lines = vec![self.line()?];
             if self.quirks().reorders {
-                while self.reader.buffer().contains(&b'\n') {
+                while self.has_line() {
                     lines.push(self.line()?);
                 }
             }
@@ -156,6 +156,18 @@ impl<'a> Connection<'a> {
         let came = self.line().is_ok();
         self.stream.set_read_timeout(None)?;
         if came { self.reply("500 Unknown command") } else { Ok(()) }
+    }
+
+    /// Whether a command has come already.
+    pub(super) fn has_line(&self) -> bool {
+        self.reader.buffer().contains(&b'\n')
+    }
+
+    /// Obeys the next command, and tells which it was.
+    pub(super) fn obey_next(&mut self) -> Result<String, Over> {
+        let line = self.line()?;
+        self.obey(&line)?;
+        Ok(line)
     }
 
     fn maybe_cut(&mut self) -> Step {

@@ -61,6 +61,11 @@ impl Connection<'_> {
             return self.reply("425 Can't open data connection");
         };
         data.set_read_timeout(Some(PATIENCE))?;
+        while writing.out_of_turn && self.has_line() {
+            if self.obey_next()? == "EPSV" {
+                return Ok(());
+            }
+        }
         if let Some(early) = writing.early {
             self.reply("226 Transfer complete")?;
             match early {

@@ -60,6 +60,9 @@ pub(crate) struct Writing {
     pub(crate) short_by: usize,
     /// 226 is said before the data is read.
     pub(crate) early: Option<Early>,
+    /// Commands that came with STOR are answered before its end, and EPSV among them ends it without a word
+    /// (pyftpdlib 2.2.0).
+    pub(crate) out_of_turn: bool,
     /// Pause between the last byte and the 226.
     pub(crate) late_final: Option<Duration>,
     /// Pause after each 64 KiB that is read.
@@ -109,6 +112,7 @@ impl Default for Writing {
             fault: None,
             short_by: 0,
             early: None,
+            out_of_turn: false,
             late_final: None,
             slow: None,
             tidies_names: false,

@@ -15,6 +15,8 @@ mod ahead;
 #[cfg(test)]
 mod attributes;
 #[cfg(test)]
+mod behind;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod client;

@@ -99,6 +99,9 @@ pub(super) fn all(bench: &mut Bench) {
     list(&at("written"));
     bench.measure("a new small file, first", &mount, || write(&at("written/new0")));
     bench.measure("another new one", &mount, || write(&at("written/new1")));
+    bench.measure("20 new small files, one after the other", &mount, || {
+        (0..20).for_each(|number| write(&at(&format!("written/n{number:02}"))));
+    });
     bench.measure("one written over", &mount, || write(&at("written/f01")));
     bench.measure("an append to one", &mount, || {
         let mut file = OpenOptions::new().append(true).open(at("written/f02")).unwrap();
