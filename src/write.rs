@@ -29,7 +29,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cache::{FileId, FileVersion};
-use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
 use crate::read::{FileSource, OpenFile, ReadError};
 use crate::remote::{self, Remote, RemotePath};
@@ -92,8 +91,6 @@ struct Shared {
     bound: Duration,
     /// The server did not take APPE, or did not append: whole files are sent.
     appends_not: AtomicBool,
-    /// A connection is being prepared for the next small file.
-    prepares: AtomicBool,
     /// Attributes that the server cannot set are no error.
     quiet: bool,
     /// The mount ends: one attempt must do.
@@ -113,25 +110,6 @@ impl Shared {
         let id = FileId(u64::MAX - self.leavings.fetch_add(1, Ordering::Relaxed));
         let version = FileVersion::new(id, entry.size?, entry.modified, entry.unique.clone());
         Some(Arc::new(version))
-    }
-
-    /// Has another connection made ready, since the one in hand was not.
-    fn prepare_another(self: &Arc<Self>) {
-        /// Longest time for that.
-        const LOGIN: Duration = Duration::from_secs(20);
-        if self.prepares.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (remote, shared) = (self.remote.clone(), Arc::downgrade(self));
-        let job = move || {
-            remote.pool().prepare_another(Deadline::after(LOGIN));
-            if let Some(shared) = shared.upgrade() {
-                shared.prepares.store(false, Ordering::Relaxed);
-            }
-        };
-        if self.workers.submit(job).is_err() {
-            self.prepares.store(false, Ordering::Relaxed);
-        }
     }
 
     fn appends(&self) -> bool {
@@ -154,7 +132,7 @@ impl Writers {
         quiet: bool,
     ) -> Writers {
         let workers = Workers::new("store", STREAMS, STREAMS_WAITING);
-        let (appends_not, prepares, hurry, leavings, moves) = Default::default();
+        let (appends_not, hurry, leavings, moves) = Default::default();
         Writers(Arc::new(Shared {
             remote,
             staging,
@@ -164,7 +142,6 @@ impl Writers {
             workers,
             bound,
             appends_not,
-            prepares,
             quiet,
             hurry,
         }))

@@ -11,6 +11,7 @@ use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::features::Capability;
 use crate::ftp::query::Facts;
+use crate::ftp::warm::Readiness;
 use crate::read::reader::Reader;
 use crate::read::window::Window;
 use crate::remote::{Error, Kind, Lane, Lease, Remote, RemotePath};
@@ -303,6 +304,10 @@ fn transfer(
     let is_first = offset == 0 && id == 0 && !reader.sources.blocks.holds_any(reader.version.id);
     // What is kept for later mounts has to be of the version that it is kept as.
     let check = !is_first || !reader.version.is_exact() || reader.disk.is_used();
+    let is_jump = id > 0;
+    if is_jump && session.readiness() < Readiness::Ready {
+        reader.sources.remote.pool().prepare_another();
+    }
     let began = Instant::now();
     let (mut transfer, facts) = match session.retrieve(path.as_bytes(), offset, check, deadline) {
         Ok(started) => started,
@@ -333,7 +338,9 @@ fn transfer(
     };
     match data_end {
         DataEnd::Unwanted | DataEnd::Yielded => {
+            let ending = reader.sources.remote.pool().ends_soon();
             let _ = transfer.abandon(Deadline::after(SETTLE));
+            lease.keep(ending);
             if matches!(data_end, DataEnd::Yielded) { End::Yielded } else { End::Unwanted }
         }
         DataEnd::Changed(cause) => {

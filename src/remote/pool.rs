@@ -31,9 +31,14 @@ use crate::ftp::warm::Readiness;
 use crate::remote::breaker::Breaker;
 use crate::remote::limit::ConnectionLimit;
 use crate::sys;
+pub(crate) use lease::EndsSoon;
+pub use lease::{Lease, Parked};
 
 /// An unused connection is closed after this time; servers drop them after 60 s to 15 min.
 const IDLE: Duration = Duration::from_secs(55);
+
+/// A connection that is about to be given back is waited for no longer than this before another one is made.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// What a connection is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +99,10 @@ struct State {
     revoked: usize,
     /// Connections that are being made for work that nobody waits for.
     ahead: usize,
+    /// Connections that are being made ready, see [`Pool::prepare_another`].
+    prepares: usize,
+    /// Leases that end within a round trip; see [`Pool::ends_soon`].
+    ending: usize,
     /// When the caretaker wakes by itself; `None` for never.
     rests_until: Option<Instant>,
     closing: bool,
@@ -134,6 +143,8 @@ impl Pool {
             parked: VecDeque::new(),
             revoked: 0,
             ahead: 0,
+            prepares: 0,
+            ending: 0,
             rests_until: None,
             closing: false,
         };
@@ -175,7 +186,7 @@ impl Pool {
         drop(state);
         // One that is dead is closed with the lease.
         let ready = session.is_ready();
-        let lease = Lease { pool: self.clone(), session: Some(session), lane: Lane::Metadata, fresh: false };
+        let lease = Lease::new(self, session, Lane::Metadata, false);
         ready.then_some(lease)
     }
 
@@ -199,7 +210,7 @@ impl Pool {
         drop(state);
         shared.changed.notify_all();
         let (session, fresh) = taken?;
-        Some(Lease { pool: self.clone(), session: Some(session), lane: Lane::Data, fresh })
+        Some(Lease::new(self, session, Lane::Data, fresh))
     }
 
     /// Waits for a connection.
@@ -213,6 +224,7 @@ impl Pool {
         let ticket = state.tickets;
         state.queue.push_back((ticket, lane));
         shared.waiting.store(state.queue.len(), Ordering::Relaxed);
+        let patience = Instant::now() + ENDING;
         let outcome = loop {
             if state.closing {
                 break Err(Unavailable::Closing);
@@ -224,7 +236,8 @@ impl Pool {
                 break Err(Unavailable::Deadline(state.full.as_ref().map(|(_, error)| error.clone())));
             }
             let now = Instant::now();
-            if state.next(now) == Some(ticket) {
+            let waits = now < patience && state.is_served_soon(ticket);
+            if !waits && state.next(now) == Some(ticket) {
                 // Out of the queue while a connection is made, so that others can be served meanwhile.
                 state.queue.retain(|&(waiting, _)| waiting != ticket);
                 shared.waiting.store(state.queue.len(), Ordering::Relaxed);
@@ -243,14 +256,15 @@ impl Pool {
                 MutexGuard::unlocked(&mut state, || revoke());
                 continue;
             }
-            let retry = state.may_open_at(now).unwrap_or(deadline.instant());
+            let retry = if waits { Some(patience) } else { state.may_open_at(now) };
+            let retry = retry.unwrap_or(deadline.instant());
             shared.changed.wait_until(&mut state, deadline.instant().min(retry));
         };
         state.queue.retain(|&(waiting, _)| waiting != ticket);
         shared.waiting.store(state.queue.len(), Ordering::Relaxed);
         drop(state);
         shared.changed.notify_all();
-        outcome.map(|(session, fresh)| Lease { pool: self.clone(), session: Some(session), lane, fresh })
+        outcome.map(|(session, fresh)| Lease::new(self, session, lane, fresh))
     }
 
     /// Whether somebody waits for a connection.
@@ -261,6 +275,11 @@ impl Pool {
     /// Tells that bytes came over a lease: the server is there.
     pub fn heard(&self) {
         self.0.note_heard();
+    }
+
+    /// A lease is about to be given back.
+    pub fn ends_soon(&self) -> EndsSoon {
+        EndsSoon::new(self)
     }
 
     /// Tells that a lease is held and not used; `revoke` is called (once) when somebody waits for it.
@@ -329,6 +348,12 @@ impl State {
         let for_data = allowed.saturating_sub(1).max(1);
         let serves = |lane| lane == Lane::Metadata || self.data < for_data;
         self.queue.iter().find(|&&(_, lane)| serves(lane)).map(|&(ticket, _)| ticket)
+    }
+
+    /// Whether somebody who waits gets one of the connections that are about to be given back, which is sooner than
+    /// another one could be made.
+    fn is_served_soon(&self, ticket: u64) -> bool {
+        self.idle.is_empty() && self.queue.iter().take(self.ending).any(|&(waiting, _)| waiting == ticket)
     }
 
     /// When a connection may be tried again, after failures; `None` when now.
@@ -522,71 +547,7 @@ fn rest(mut alarm: &UnixStream, awaited: &[TcpStream], until: Option<Instant>) {
     while matches!(alarm.read(&mut rings), Ok(1..)) {}
 }
 
-/// One connection, lent. Given back when dropped; closed instead when it is broken or out of step.
-pub struct Lease {
-    pool: Pool,
-    session: Option<Session>,
-    lane: Lane,
-    fresh: bool,
-}
-
-impl Lease {
-    /// Whether the connection was made for this lease. One that was not may have died unseen.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
-    }
-
-    /// The session; `None` never happens before the lease is dropped.
-    pub fn session(&mut self) -> Option<&mut Session> {
-        self.session.as_mut()
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(mut session) = self.session.take() else { return };
-        let ready = session.is_ready();
-        let mut state = self.pool.0.state.lock();
-        if self.lane == Lane::Data {
-            state.data -= 1;
-        }
-        if ready {
-            self.pool.heard();
-            state.breaker.succeeded();
-        }
-        let closed = if ready && !state.closing {
-            self.pool.0.keep(&mut state, session);
-            None
-        } else {
-            state.open -= 1;
-            Some(session)
-        };
-        drop(state);
-        self.pool.0.changed.notify_all();
-        if let Some(session) = closed {
-            session.quit();
-        }
-    }
-}
-
-/// While it lives, the lease of its owner may be asked for; see [`Pool::park`].
-pub struct Parked<'a> {
-    pool: &'a Pool,
-    id: u64,
-}
-
-impl Drop for Parked<'_> {
-    fn drop(&mut self) {
-        let mut state = self.pool.0.state.lock();
-        let before = state.parked.len();
-        state.parked.retain(|(id, _)| *id != self.id);
-        if state.parked.len() == before {
-            // It was asked for, and has heard it: it gives way now, or is busy again and can be asked anew.
-            state.revoked = state.revoked.saturating_sub(1);
-        }
-    }
-}
-
+mod lease;
 mod spare;
 #[cfg(test)]
 mod tests;

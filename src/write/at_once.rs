@@ -74,7 +74,7 @@ pub(super) fn send_at_once(
         Ok(settled) => {
             drop(state);
             if !was_ready {
-                file.shared.prepare_another();
+                file.shared.remote.pool().prepare_another();
             }
             AtOnce::Sent(bytes.len() as u64, settled)
         }

@@ -1,10 +1,11 @@
-//! A second connection for those who need one after the other.
+//! Connections for those who need one after the other.
 //!
 //! A connection asks for its next data connection when a transfer ends, and has it one or two round trips later. Who
-//! begins the next transfer at once waits for that, unless another connection has one ready: two that take turns cost
-//! nothing but the transfers.
+//! begins the next transfer at once waits for that, unless another connection has one ready: some that take turns cost
+//! nothing but the transfers. They are made behind the back of who found none ready, since a login takes longer than the
+//! wait.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
@@ -12,14 +13,39 @@ use crate::deadline::Deadline;
 use crate::ftp::warm::Readiness;
 use crate::remote::pool::{Lane, Lease, Pool};
 
-/// Connections beyond so many are not made for this: three have been seen to be of use, where the server confirms within
-/// one round trip.
-const MOST: usize = 4;
+/// Connections beyond so many are not made for this. vsftpd 3.0.3 and ProFTPD 1.3.8 keep one for a bit more than four round
+/// trips with a read that ends early: the transfer, its end, the next address, the next data connection.
+const MOST: usize = 5;
+
+/// So many are made at the same time.
+const AT_ONCE: usize = 2;
+
+/// Longest time for making one.
+const LOGIN: Duration = Duration::from_secs(20);
 
 impl Pool {
-    /// Sees to it that an idle connection has its next data connection made or asked for. One is made where there is
-    /// none, as [`Pool::try_ahead`] would.
-    pub fn prepare_another(&self, deadline: Deadline) {
+    /// The connection in hand had no data connection ready: sees to it that another one has, from soon on. Never waits,
+    /// and takes no place that others wait for, nor the last one.
+    pub fn prepare_another(&self) {
+        {
+            let mut state = self.0.state.lock();
+            if state.prepares >= AT_ONCE || state.closing {
+                return;
+            }
+            state.prepares += 1;
+        }
+        let pool = self.clone();
+        let job = move || {
+            pool.prepare(Deadline::after(LOGIN));
+            pool.0.state.lock().prepares -= 1;
+        };
+        if let Err(error) = std::thread::Builder::new().name("spare".to_owned()).spawn(job) {
+            log::warn!("cannot start a thread: {error}");
+            self.0.state.lock().prepares -= 1;
+        }
+    }
+
+    fn prepare(&self, deadline: Deadline) {
         let shared = &self.0;
         let mut state = shared.state.lock();
         let cold = state.idle.iter().position(|idle| idle.session.readiness() == Readiness::Cold);
@@ -54,7 +80,7 @@ impl Pool {
         };
         drop(state);
         let fresh = cold.is_none();
-        let mut lease = Lease { pool: self.clone(), session: Some(session), lane: Lane::Metadata, fresh };
+        let mut lease = Lease::new(self, session, Lane::Metadata, fresh);
         if let Some(session) = lease.session()
             && session.is_ready()
         {

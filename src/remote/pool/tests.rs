@@ -41,3 +41,56 @@ fn what_is_fetched_ahead_gives_way_to_who_waits() {
     waiter.join().unwrap().unwrap();
     drop(asked);
 }
+
+#[test]
+fn a_connection_that_is_about_to_be_given_back_is_waited_for() {
+    let server = Scripted::start(&[]);
+    let pool = pool(&server, 4);
+    let mut held = pool.lease(Lane::Data, deadline()).unwrap();
+    let ending = pool.ends_soon();
+    let waiting = pool.clone();
+    let waiter =
+        std::thread::spawn(move || waiting.lease(Lane::Data, deadline()).map(|lease| lease.is_fresh()));
+    while !pool.is_wanted() {
+        std::thread::yield_now();
+    }
+    held.keep(ending);
+    drop(held);
+    assert!(!waiter.join().unwrap().unwrap(), "another one was made");
+    assert_eq!(pool.0.state.lock().open, 1);
+    assert_eq!(pool.0.state.lock().ending, 0);
+}
+
+/// More than one may wait, and it may not come back: they are not kept waiting for long.
+#[test]
+fn who_is_not_served_soon_gets_another_connection() {
+    let server = Scripted::start(&[]);
+    let pool = pool(&server, 4);
+    let _held = pool.lease(Lane::Data, deadline()).unwrap();
+    let _ending = pool.ends_soon();
+    let lease = pool.lease(Lane::Data, deadline()).unwrap();
+    assert!(lease.is_fresh());
+}
+
+#[test]
+fn another_connection_is_prepared_but_not_the_last_one_and_not_many() {
+    let server = Scripted::start(&[]);
+    for (allowed, made) in [(1, 1), (2, 1), (3, 2), (16, 5)] {
+        let pool = pool(&server, allowed);
+        let held = pool.lease(Lane::Data, deadline()).unwrap();
+        for _ in 0..8 {
+            pool.prepare_another();
+            while pool.0.state.lock().prepares > 0 {
+                std::thread::yield_now();
+            }
+            // What is idle is made ready first.
+            pool.0.state.lock().idle.iter_mut().for_each(|idle| idle.session.warm = Some(asked()));
+        }
+        assert_eq!(pool.0.state.lock().open, made, "of {allowed}");
+        drop(held);
+    }
+}
+
+fn asked() -> crate::ftp::warm::Warm {
+    crate::ftp::warm::Warm::Asked { method: crate::ftp::data::Method::Epsv, behind_data: false }
+}

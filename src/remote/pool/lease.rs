@@ -1,0 +1,98 @@
+//! What is lent.
+
+use crate::ftp::session::Session;
+use crate::remote::pool::{Lane, Pool};
+
+/// One connection, lent. Given back when dropped; closed instead when it is broken or out of step.
+pub struct Lease {
+    pool: Pool,
+    session: Option<Session>,
+    lane: Lane,
+    fresh: bool,
+    /// Dropped when the connection has been given back.
+    ending: Option<EndsSoon>,
+}
+
+impl Lease {
+    pub(super) fn new(pool: &Pool, session: Session, lane: Lane, fresh: bool) -> Lease {
+        Lease { pool: pool.clone(), session: Some(session), lane, fresh, ending: None }
+    }
+
+    /// Keeps what says that it ends soon, until it has ended.
+    pub fn keep(&mut self, ending: EndsSoon) {
+        self.ending = Some(ending);
+    }
+
+    /// Whether the connection was made for this lease. One that was not may have died unseen.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// The session; `None` never happens before the lease is dropped.
+    pub fn session(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(mut session) = self.session.take() else { return };
+        let ready = session.is_ready();
+        let mut state = self.pool.0.state.lock();
+        if self.lane == Lane::Data {
+            state.data -= 1;
+        }
+        if ready {
+            self.pool.heard();
+            state.breaker.succeeded();
+        }
+        let closed = if ready && !state.closing {
+            self.pool.0.keep(&mut state, session);
+            None
+        } else {
+            state.open -= 1;
+            Some(session)
+        };
+        drop(state);
+        self.pool.0.changed.notify_all();
+        if let Some(session) = closed {
+            session.quit();
+        }
+    }
+}
+
+/// While it lives, the lease of its owner may be asked for; see [`Pool::park`].
+pub struct Parked<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) id: u64,
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.0.state.lock();
+        let before = state.parked.len();
+        state.parked.retain(|(id, _)| *id != self.id);
+        if state.parked.len() == before {
+            // It was asked for, and has heard it: it gives way now, or is busy again and can be asked anew.
+            state.revoked = state.revoked.saturating_sub(1);
+        }
+    }
+}
+
+/// While it lives, a lease is about to be given back: nothing but the answer to what was sent is waited for. Who needs a
+/// connection had better wait for that than log in.
+pub struct EndsSoon(Pool);
+
+impl EndsSoon {
+    pub(super) fn new(pool: &Pool) -> EndsSoon {
+        pool.0.state.lock().ending += 1;
+        EndsSoon(pool.clone())
+    }
+}
+
+impl Drop for EndsSoon {
+    fn drop(&mut self) {
+        self.0.0.state.lock().ending -= 1;
+        self.0.0.changed.notify_all();
+    }
+}
