@@ -159,6 +159,15 @@ impl Remote {
         self.run("list", dir, Lane::Metadata, deadline, list).map(|listed| self.listing(dir, listed))
     }
 
+    /// Lists a directory that nobody has asked for yet, over a connection that nobody waits for; `None` where there is
+    /// none, or where it fails.
+    pub fn list_ahead(&self, dir: &RemotePath, bytes: Option<u64>, deadline: Deadline) -> Option<Listing> {
+        let mut lease = self.pool.try_ahead(deadline)?;
+        let listed = self.list_any(lease.session()?, dir, bytes, deadline);
+        drop(lease);
+        listed.map(|listed| self.listing(dir, listed)).ok()
+    }
+
     /// One attempt to list a directory, by the way that costs least.
     fn list_any(
         &self,

@@ -6,6 +6,7 @@
 //! by that before anybody gets it. No lock is held while the server is asked.
 
 mod ahead;
+mod beside;
 mod inquiry;
 mod own;
 mod walk;
@@ -43,6 +44,8 @@ pub trait ListingSource: Send + Sync {
     fn list_together(&self, dirs: &[RemotePath], deadline: Deadline) -> Vec<Option<Listing>>;
     /// As [`Remote::lists_together`].
     fn lists_together(&self) -> bool;
+    /// As [`Remote::list_ahead`].
+    fn list_ahead(&self, dir: &RemotePath, bytes: Option<u64>, deadline: Deadline) -> Option<Listing>;
     /// As [`Remote::list_with_targets`].
     ///
     /// # Errors
@@ -70,6 +73,10 @@ impl ListingSource for Remote {
 
     fn lists_together(&self) -> bool {
         Remote::lists_together(self)
+    }
+
+    fn list_ahead(&self, dir: &RemotePath, bytes: Option<u64>, deadline: Deadline) -> Option<Listing> {
+        Remote::list_ahead(self, dir, bytes, deadline)
     }
 
     fn list_with_targets(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
@@ -105,6 +112,7 @@ pub struct DirectoryCache {
     timeout: Duration,
     state: Mutex<State>,
     walk: Mutex<walk::Walk>,
+    beside: beside::Beside,
 }
 
 /// What everybody who waits for the same answer gets, and when it was learned.
@@ -145,7 +153,8 @@ impl DirectoryCache {
     pub fn new(source: Arc<dyn ListingSource>, timeout: Duration, limit: usize) -> DirectoryCache {
         let state =
             State { store: Store::new(timeout, limit), listings: HashMap::new(), entries: HashMap::new() };
-        DirectoryCache { source, timeout, state: Mutex::new(state), walk: Mutex::new(walk::Walk::new()) }
+        let (walk, beside) = (Mutex::new(walk::Walk::new()), beside::Beside::new());
+        DirectoryCache { source, timeout, state: Mutex::new(state), walk, beside }
     }
 
     /// How long an answer stays good.

@@ -9,22 +9,23 @@ use crate::remote::{Error, Kind, Listing, RemotePath};
 
 impl DirectoryCache {
     /// The listing of `dir` for somebody who reads the directory, as [`DirectoryCache::list`]; also learns from that
-    /// who walks through the tree, and lists the directories that come next in the same round trips.
+    /// who walks through the tree, and lists the directories that come next in the same round trips, or else over other
+    /// connections at the same time.
     ///
     /// # Errors
     /// As [`DirectoryCache::list`].
     pub fn read(
-        &self,
+        self: &Arc<Self>,
         dir: &RemotePath,
         deadline: Deadline,
         now: Instant,
     ) -> Result<(Arc<Frozen>, Instant), Error> {
-        if !self.source.lists_together() {
-            return self.list(dir, deadline, now);
-        }
         let ahead = self.walks(|walk, known| walk.reads(dir, known), now);
         if !ahead.is_empty() {
-            self.list_together(dir, ahead, deadline, now);
+            match self.source.lists_together() {
+                true => self.list_together(dir, ahead, deadline, now),
+                false => self.list_beside(ahead, now),
+            }
         }
         let read = self.list(dir, deadline, now)?;
         self.walks(|walk, known| walk.has_read(dir, known), now);
@@ -34,10 +35,8 @@ impl DirectoryCache {
     /// As [`DirectoryCache::read`], from memory only.
     pub fn read_cached(&self, dir: &RemotePath, now: Instant) -> Option<(Arc<Frozen>, Instant)> {
         let known = self.cached_listing(dir, now)?;
-        if self.source.lists_together() {
-            self.walks(|walk, known| walk.reads(dir, known), now);
-            self.walks(|walk, known| walk.has_read(dir, known), now);
-        }
+        self.walks(|walk, known| walk.reads(dir, known), now);
+        self.walks(|walk, known| walk.has_read(dir, known), now);
         Some(known)
     }
 
@@ -75,7 +74,7 @@ impl DirectoryCache {
     }
 
     /// Registers requests for those directories that are neither known nor asked for.
-    fn register(&self, dirs: impl Iterator<Item = RemotePath>, now: Instant) -> Vec<Request> {
+    pub(super) fn register(&self, dirs: impl Iterator<Item = RemotePath>, now: Instant) -> Vec<Request> {
         let mut state = self.state.lock();
         let mut requests = Vec::new();
         for dir in dirs {
@@ -91,7 +90,14 @@ impl DirectoryCache {
         requests
     }
 
-    fn land(&self, request: &Request, listing: Listing, learned: Instant, deadline: Deadline, now: Instant) {
+    pub(super) fn land(
+        &self,
+        request: &Request,
+        listing: Listing,
+        learned: Instant,
+        deadline: Deadline,
+        now: Instant,
+    ) {
         let frozen = self.freeze(&request.dir, listing, request.sent);
         let answer = Ok((frozen, learned));
         let _ = self
@@ -100,7 +106,7 @@ impl DirectoryCache {
     }
 
     /// Lets those who wait ask for themselves.
-    fn give_up(&self, request: Request, deadline: Deadline, now: Instant) {
+    pub(super) fn give_up(&self, request: Request, deadline: Deadline, now: Instant) {
         self.walk.lock().gave_up(&request.dir);
         let cause = "it was not listed with others";
         let error = Error::new(Kind::DeadlinePassed, "list", &request.dir, "the server", cause);
@@ -125,8 +131,8 @@ impl DirectoryCache {
 }
 
 /// A listing that is asked for.
-struct Request {
-    dir: RemotePath,
+pub(super) struct Request {
+    pub(super) dir: RemotePath,
     key: (RemotePath, Form),
     flight: Arc<Flight<Shared<Arc<Frozen>>>>,
     sent: Sent,

@@ -78,6 +78,13 @@ impl ListingSource for Script {
         })
     }
 
+    fn list_ahead(&self, dir: &RemotePath, _: Option<u64>, _: Deadline) -> Option<Listing> {
+        let listed = self.ask(format!("ahead {dir}"), || {
+            Ok(Listing { own: None, entries: self.entries.lock().clone(), complete: true })
+        });
+        listed.ok().filter(|_| !dir.as_bytes().ends_with(b"untold"))
+    }
+
     fn list_with_targets(&self, dir: &RemotePath, _: Deadline) -> Result<Listing, Error> {
         self.ask(format!("targets {dir}"), || {
             let mut entries = self.entries.lock().clone();
@@ -104,7 +111,7 @@ impl ListingSource for Script {
 }
 
 struct Bench {
-    cache: DirectoryCache,
+    cache: Arc<DirectoryCache>,
     script: Arc<Script>,
     asked: Receiver<String>,
     release: Sender<()>,
@@ -124,7 +131,7 @@ fn bench(can_stat: bool, gated: bool) -> Bench {
         gate: gated.then_some(gate),
         base: RemotePath::root(),
     });
-    let cache = DirectoryCache::new(script.clone(), TTL, DEFAULT_LIMIT);
+    let cache = Arc::new(DirectoryCache::new(script.clone(), TTL, DEFAULT_LIMIT));
     Bench { cache, script, asked, release, now: Instant::now() }
 }
 

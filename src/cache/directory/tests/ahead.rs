@@ -72,3 +72,48 @@ fn a_change_of_ours_is_in_what_came_ahead() {
     });
     assert_eq!(bench.read("/b"), 1);
 }
+
+/// The questions until `count` of them begin with `ahead`.
+fn until_ahead(bench: &Bench, count: usize) -> Vec<String> {
+    let mut questions: Vec<String> = Vec::new();
+    while questions.iter().filter(|question| question.starts_with("ahead")).count() < count {
+        questions.push(bench.asked.recv_timeout(SOON).unwrap());
+    }
+    questions
+}
+
+#[test]
+fn a_server_that_lists_one_at_a_time_is_asked_for_the_next_ones_beside() {
+    let bench = walked(&["a", "b", "c"], false);
+    bench.script.together.store(false, Ordering::Relaxed);
+    assert_eq!((bench.read("/"), bench.read("/a")), (3, 3));
+    let mut questions = until_ahead(&bench, 2);
+    for dir in ["/b", "/c"] {
+        assert_eq!(bench.read(dir), 3);
+    }
+    questions.extend(bench.asked());
+    for question in ["list /", "list /a", "ahead /b", "ahead /c"] {
+        assert_eq!(
+            questions.iter().filter(|asked| *asked == question).count(),
+            1,
+            "{question}: {questions:?}"
+        );
+    }
+    assert!(!questions.iter().any(|asked| asked == "list /b" || asked == "list /c"), "{questions:?}");
+}
+
+#[test]
+fn who_waits_for_one_that_fails_beside_asks_for_it_himself() {
+    let bench = walked(&["a", "untold"], true);
+    bench.script.together.store(false, Ordering::Relaxed);
+    bench.release.send(()).unwrap();
+    bench.read("/");
+    thread::scope(|scope| {
+        let first = scope.spawn(|| bench.read("/a"));
+        until_ahead(&bench, 1);
+        let second = scope.spawn(|| bench.read("/untold"));
+        // One for each question that is on its way, or comes: nobody may be left without an answer.
+        (0..8).for_each(|_| bench.release.send(()).unwrap());
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (2, 2));
+    });
+}

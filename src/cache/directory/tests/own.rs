@@ -21,7 +21,7 @@ fn link(name: &[u8], target: Option<&[u8]>) -> RemoteEntry {
 impl Bench {
     fn with_timeout(timeout: Duration, gated: bool) -> Bench {
         let bench = bench(true, gated);
-        Bench { cache: DirectoryCache::new(bench.script.clone(), timeout, DEFAULT_LIMIT), ..bench }
+        Bench { cache: Arc::new(DirectoryCache::new(bench.script.clone(), timeout, DEFAULT_LIMIT)), ..bench }
     }
 
     fn changed(&self, text: &str, size: Option<u64>) {
