@@ -43,6 +43,17 @@ pub(crate) fn trust(url: &str, told: &[String]) -> Vec<String> {
     options
 }
 
+/// The option that `FTPFS_TEST_CONNECTIONS` asks for, for all mounts that do not set it: with 1 nothing can be fetched
+/// ahead.
+fn connections() -> Option<String> {
+    let number = std::env::var("FTPFS_TEST_CONNECTIONS").ok().filter(|number| !number.is_empty())?;
+    assert!(
+        number.parse::<u16>().is_ok_and(|number| number > 0),
+        "FTPFS_TEST_CONNECTIONS is a number from 1"
+    );
+    Some(format!("connections={number}"))
+}
+
 /// A mount, with the program in the foreground.
 #[derive(Debug)]
 pub(crate) struct Mount {
@@ -65,6 +76,8 @@ impl Mount {
         command.args(["-f", url]).arg(&dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         options.extend(trust(url, &options));
+        options
+            .extend(connections().filter(|_| !options.iter().any(|told| told.starts_with("connections="))));
         if !options.is_empty() {
             command.args(["-o", &options.join(",")]);
         }
