@@ -11,7 +11,8 @@
 //! - The end of a multi-line reply can be forged by the name of a file (`x\n213 End`), and what follows it would be
 //!   taken for the answers to the next commands. So each STAT is followed by a REST with a number that nobody can
 //!   know before; the server repeats it. A listing counts once its number has come.
-//! - `.` and `..` show that the directory was read (vsftpd prints one line for one that it may not read), and that
+//! - `.` and `..` show that the directory was read (vsftpd prints one line for one that it may not read, ProFTPD and
+//!   pure-ftpd neither of them), and that
 //!   dot files are among the lines (pure-ftpd hides them without `-a`, pyftpdlib 2.2.0 refuses `-a`).
 //! - A byte 0xFF is doubled in other replies of vsftpd, and is not in its STAT: a name with one is left out of this.
 //! - pure-ftpd ends a listing at its limit (10,000 by default) without a word.
@@ -276,10 +277,9 @@ impl<'a> Batch<'a> {
             return;
         }
         if let Progress::Lacking(listing, _) = mem::replace(&mut self.progress[dir], Progress::Done) {
-            // An empty one may be one that the server may not read (ProFTPD lists nothing then). The directory's own
-            // line tells less than the MLSD of its parent.
+            // The directory's own line tells less than the MLSD of its parent.
             let listing = ParsedListing { own: None, dialect: Some(Dialect::Mlsd), ..listing };
-            each(dir, Some(listing).filter(|listing| !listing.entries.is_empty()));
+            each(dir, Some(listing));
         }
     }
 }

@@ -95,15 +95,15 @@ fn is_final(kind: Kind) -> bool {
 fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> {
     let remote = &file.shared.remote;
     let mut attempt = 1;
-    let mut earlier = None;
+    let mut earlier: Option<FtpError> = None;
     loop {
         complete(file, &mut bound)?;
         let path = settled_path(file, bound.deadline());
-        let mut lease = match (remote.lease("write", &path, Lane::Data, bound.deadline()), earlier.take()) {
+        let mut lease = match (remote.lease("write", &path, Lane::Data, bound.deadline()), &earlier) {
             (Ok(lease), _) => lease,
-            // What went wrong tells more than that no time was left for another attempt.
+            // What went wrong tells more than that no time was left for another attempt, or for a look in between.
             (Err(late), Some(error)) if late.kind() == Kind::DeadlinePassed => {
-                return Err(remote.explain_write(&path, &error, Deadline::after(SETTLE)));
+                return Err(remote.explain_write(&path, error, Deadline::after(SETTLE)));
             }
             (Err(error), _) => return Err(error),
         };
@@ -143,7 +143,9 @@ fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> 
                 remote.pool().pause(pause, deadline);
             }
             _ => {
-                return Err(remote.explain_write(&path, &error, Deadline::after(SETTLE)));
+                let is_late = matches!(error, FtpError::Deadline { .. }) && deadline.passed();
+                let told = earlier.filter(|_| is_late).unwrap_or(error);
+                return Err(remote.explain_write(&path, &told, Deadline::after(SETTLE)));
             }
         }
         earlier = Some(error);

@@ -51,8 +51,14 @@ impl DirectoryCache {
     }
 
     /// Lists `dir` and those of `ahead` that nobody has asked for. What could not be listed so is as if it had not
-    /// been asked for.
-    fn list_together(&self, dir: &RemotePath, ahead: Vec<RemotePath>, deadline: Deadline, now: Instant) {
+    /// been asked for, and is listed by itself, over another connection.
+    fn list_together(
+        self: &Arc<Self>,
+        dir: &RemotePath,
+        ahead: Vec<RemotePath>,
+        deadline: Deadline,
+        now: Instant,
+    ) {
         let started = Instant::now();
         let requests = self.register(std::iter::once(dir.clone()).chain(ahead), now);
         if requests.first().is_none_or(|request| request.dir != *dir) {
@@ -64,12 +70,20 @@ impl DirectoryCache {
         let mut requests = Requests { cache: self, left: requests.into(), deadline, now };
         let listings = self.source.list_together(&dirs, deadline);
         let learned = now + started.elapsed();
+        let mut apart = Vec::new();
         for listing in listings {
             let Some(request) = requests.left.pop_front() else { break };
             match listing {
                 Some(listing) => self.land(&request, listing, learned, deadline, now),
-                None => self.give_up(request, deadline, now),
+                None => {
+                    self.walk.lock().is_apart(&request.dir);
+                    apart.extend((request.dir != *dir).then(|| request.dir.clone()));
+                    self.give_up(request, deadline, now);
+                }
             }
+        }
+        if !apart.is_empty() {
+            self.list_beside(apart, now);
         }
     }
 

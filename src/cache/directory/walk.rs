@@ -38,6 +38,8 @@ pub(super) struct Walk {
     guessed: LruCache<RemotePath, Order>,
     /// Directories that were fetched ahead and not read yet.
     ahead: LruCache<RemotePath, ()>,
+    /// Directories that cannot be listed with others.
+    apart: LruCache<RemotePath, ()>,
     order: Order,
     window: usize,
 }
@@ -48,6 +50,7 @@ impl Walk {
             read: LruCache::new(REMEMBERED),
             guessed: LruCache::new(GUESSES),
             ahead: LruCache::new(REMEMBERED),
+            apart: LruCache::new(REMEMBERED),
             order: Order::Listed,
             window: 0,
         }
@@ -75,7 +78,7 @@ impl Walk {
         let wanted = self.window.saturating_sub(self.ahead.len());
         let mut next = Vec::new();
         self.follow(dir, self.order, known, &mut |dir, is_known| {
-            if !is_known {
+            if !is_known && !self.apart.contains(dir) {
                 next.push(dir.clone());
             }
             next.len() < wanted
@@ -100,6 +103,11 @@ impl Walk {
         for (guess, order) in guesses {
             self.guessed.put(guess, order);
         }
+    }
+
+    /// It could not be listed with others, and is not to be asked for so again.
+    pub(super) fn is_apart(&mut self, dir: &RemotePath) {
+        self.apart.put(dir.clone(), ());
     }
 
     /// These were not fetched after all.
