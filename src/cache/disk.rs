@@ -219,6 +219,13 @@ impl DiskCache {
         }
     }
 
+    /// Throws out blocks until `free` bytes of their disk are free, or none is left: for who needs the room more.
+    pub fn give_way(&self, free: u64) {
+        if let Err(error) = self.store.give_way(free) {
+            log::warn!("the blocks on the disk do not make room: {error}");
+        }
+    }
+
     /// Bytes that all blocks in the directory take.
     pub fn used(&self) -> u64 {
         self.store.used()

@@ -218,6 +218,26 @@ fn mounts_of_two_servers_share_a_directory_and_its_limit() {
 }
 
 #[test]
+fn what_is_to_be_sent_has_the_room_that_blocks_take() {
+    let mut tree = tree();
+    tree.put("/home/u/huge", pattern(6, 40 << 20));
+    let server = Server::start(tree, Quirks::default());
+    // Blocks take all that is above the floor.
+    let disk = SmallDisk::new("size=160m");
+    for _ in 0..5 {
+        // Those that the queue had no place for come the next time.
+        transfers(&server, disk.dir.path(), &["huge"]);
+    }
+    assert!(taken(disk.dir.path()) > 28 * MIB);
+    let mount = mount(&server, disk.dir.path(), "64M");
+    let new = pattern(7, 20 << 20);
+    let (at, bytes) = (mount.path().join("new"), new.clone());
+    within(CALL, "an upload", move || store(&at, &bytes)).unwrap();
+    assert!(server.tree().bytes("/home/u/new").unwrap() == new);
+    assert!(mount.terminate().success());
+}
+
+#[test]
 fn a_full_disk_costs_the_cache_and_nothing_else() {
     const FLOOR: u64 = 128 * MIB;
     let mut tree = tree();

@@ -150,7 +150,7 @@ impl Store {
         if !self.make_room(&mut ledger, cost)? {
             return Ok(());
         }
-        ledger.set(ledger.used() + cost)?;
+        ledger.set(ledger.used().saturating_add(cost))?;
         let incoming = self.incoming();
         let placed = fill(&incoming, header, data).and_then(|()| match permit() {
             Some(_held) => self.put_in_place(&incoming, header).map(Some),
@@ -205,6 +205,19 @@ impl Store {
         }
     }
 
+    /// Throws out the oldest until `free` bytes of the disk are free, or nothing is left. What that frees is entered
+    /// later: who does this waits for nobody.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(super) fn give_way(&self, free: u64) -> io::Result<()> {
+        let missing = free.saturating_sub(sys::free_space(&self.dir)?);
+        self.throw_out(&mut Oldest::default(), missing, |freed| {
+            self.freed.fetch_add(freed, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
     /// Throws out the oldest until `more` bytes have room; false if they have none.
     fn make_room(&self, ledger: &mut Ledger, more: u64) -> io::Result<bool> {
         let freed = self.freed.swap(0, Ordering::Relaxed);
@@ -216,14 +229,26 @@ impl Store {
             return Ok(false);
         }
         let wanted = |used: u64, free: u64| {
-            let over = (used + more).saturating_sub(self.limit);
+            let over = used.saturating_add(more).saturating_sub(self.limit);
             over.max((self.floor + more).saturating_sub(free))
         };
-        let mut missing = wanted(ledger.used(), sys::free_space(&self.dir)?);
+        let missing = wanted(ledger.used(), sys::free_space(&self.dir)?);
         if missing == 0 {
             return Ok(true);
         }
-        let mut oldest = self.oldest.lock();
+        self.throw_out(&mut self.oldest.lock(), missing, |freed| {
+            ledger.set(ledger.used().saturating_sub(freed))
+        })?;
+        Ok(wanted(ledger.used(), sys::free_space(&self.dir)?) == 0)
+    }
+
+    /// Throws out the oldest, `missing` bytes of them if there are so many; `gone` is told how much each has counted.
+    fn throw_out(
+        &self,
+        oldest: &mut Oldest,
+        mut missing: u64,
+        mut gone: impl FnMut(u64) -> io::Result<()>,
+    ) -> io::Result<()> {
         // A new sample is worth taking as long as the last one gave something.
         let mut fruitful = true;
         while missing > 0 {
@@ -241,10 +266,10 @@ impl Store {
                 let freed = remove(&candidate.path)?;
                 fruitful |= freed > 0;
                 missing = missing.saturating_sub(freed);
-                ledger.set(ledger.used().saturating_sub(freed))?;
+                gone(freed)?;
             }
         }
-        Ok(wanted(ledger.used(), sys::free_space(&self.dir)?) == 0)
+        Ok(())
     }
 
     fn ledger(&self) -> PathBuf {

@@ -270,6 +270,21 @@ fn directory_and_files_are_private_and_names_tell_nothing() {
 }
 
 #[test]
+fn who_needs_the_room_gets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open_at(&dir, 1 << 30, "server");
+    put(&cache, "a", &exact(OLD), 1, 0..B);
+    put(&cache, "a", &exact(OLD), 1, B..2 * B);
+    cache.give_way(0);
+    assert_eq!(files(&dir).len(), 2);
+    // More than any disk has.
+    cache.give_way(u64::MAX);
+    assert_eq!(files(&dir).len(), 0);
+    put(&cache, "a", &exact(OLD), 1, 0..B);
+    assert_eq!(cache.used(), WHOLE);
+}
+
+#[test]
 fn an_error_of_the_disk_ends_the_keeping_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let cache = open_at(&dir, 1 << 30, "server");
