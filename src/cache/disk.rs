@@ -152,13 +152,21 @@ impl DiskCache {
         is_it.then(|| (block * BLOCK as u64 + header.start as u64, bytes.into()))
     }
 
-    /// Whether the whole block is on the disk, as far as its header tells.
-    pub fn holds(&self, file: &DiskFile, version: &FileVersion, block: u64) -> bool {
-        let Some(wanted) = Facts::of(version).filter(|_| !file.is_forgotten()) else { return false };
+    /// Whether all of `version` is on the disk, as far as the headers tell; where its time is not known to the
+    /// second, whether it may be.
+    pub fn holds(&self, file: &DiskFile, version: &FileVersion) -> bool {
+        (0..version.size.div_ceil(BLOCK as u64)).all(|block| self.holds_block(file, version, block))
+    }
+
+    fn holds_block(&self, file: &DiskFile, version: &FileVersion, block: u64) -> bool {
+        let wanted = Facts::of(version);
+        let is_it =
+            |facts: &Facts| wanted.map_or_else(|| facts.may_be(version), |wanted| facts.agree(&wanted));
         let rest = version.size.saturating_sub(block.saturating_mul(BLOCK as u64));
-        self.store.header(&file.key, block).is_some_and(|header| {
-            header.facts.agree(&wanted) && header.start == 0 && header.len as u64 == rest.min(BLOCK as u64)
-        })
+        !file.is_forgotten()
+            && self.store.header(&file.key, block).is_some_and(|header| {
+                is_it(&header.facts) && header.start == 0 && header.len as u64 == rest.min(BLOCK as u64)
+            })
     }
 
     /// Whether bytes of `version` that are fetched from now on may be kept: its time is known to the second,

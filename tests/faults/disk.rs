@@ -218,6 +218,33 @@ fn mounts_of_two_servers_share_a_directory_and_its_limit() {
 }
 
 #[test]
+fn what_is_fetched_ahead_is_kept_and_what_is_kept_is_not_fetched_ahead() {
+    const FILES: u64 = 60;
+    for mlst in FORMS {
+        let dir = fresh_dir("cache-");
+        let mut tree = Tree::bare();
+        tree.put_directory("/home/u/d");
+        for number in 0..FILES {
+            tree.put(&format!("/home/u/d/{number:04}"), pattern(number, 3000));
+        }
+        let server = Server::start(tree, quirks(mlst));
+        let read_all = || {
+            let before = server.count("RETR");
+            let mount = mount(&server, dir.path(), "64M");
+            let at = mount.path().join("d");
+            within(CALL, "a listing", move || assert_eq!(fs::read_dir(at).unwrap().count() as u64, FILES));
+            for number in 0..FILES {
+                assert!(read(&mount, &format!("d/{number:04}")) == pattern(number, 3000), "file {number}");
+            }
+            assert!(mount.terminate().success());
+            server.count("RETR") - before
+        };
+        assert!(read_all() as u64 >= FILES, "MLSD: {mlst}");
+        assert_eq!(read_all(), 0, "MLSD: {mlst}");
+    }
+}
+
+#[test]
 fn what_is_to_be_sent_has_the_room_that_blocks_take() {
     let mut tree = tree();
     tree.put("/home/u/huge", pattern(6, 40 << 20));

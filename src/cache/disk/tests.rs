@@ -81,8 +81,8 @@ fn blocks_outlast_the_cache_and_are_of_one_path_version_and_server() {
     assert_eq!(found(&cache, "a", &old, 1, 0), Some(BLOCK));
     assert_eq!(found(&cache, "a", &old, 1, 2), Some(200));
     assert_eq!(found(&cache, "a", &old, 1, 1), None);
-    assert!(cache.holds(&cache.file(&path("a")), &old, 0));
-    assert!(!cache.holds(&cache.file(&path("a")), &old, 2), "a part only");
+    assert!(cache.holds_block(&cache.file(&path("a")), &old, 0));
+    assert!(!cache.holds_block(&cache.file(&path("a")), &old, 2), "a part only");
     assert_eq!(found(&cache, "b", &old, 1, 0), None);
     assert_eq!(found(&cache, "a", &new, 1, 0), None);
     assert_eq!(found(&open_at(&dir, 1 << 30, "another"), "a", &old, 1, 0), None);
@@ -211,7 +211,7 @@ fn the_oldest_goes_first_and_a_smaller_limit_holds_from_the_start() {
     assert_eq!(found(&cache, "a", &of, 1, 3), Some(BLOCK));
     let there = |cache: &DiskCache| -> Vec<u64> {
         let file = cache.file(&path("a"));
-        (0..8).filter(|&block| cache.holds(&file, &of, block)).collect()
+        (0..8).filter(|&block| cache.holds_block(&file, &of, block)).collect()
     };
     put(&cache, "a", &of, 1, 4 * B..5 * B);
     assert_eq!(there(&cache), [0, 1, 3, 4]);
