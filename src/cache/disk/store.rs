@@ -48,19 +48,34 @@ impl Store {
     /// share it, with `floor` bytes of the disk left free.
     ///
     /// # Errors
-    /// The directory cannot be made or written, or belongs to somebody else.
+    /// The directory cannot be made or written, or it or the one above belongs to somebody else.
     pub(super) fn open(dir: &Path, limit: u64, floor: u64) -> io::Result<Store> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let metadata = fs::symlink_metadata(dir)?;
-        if !metadata.is_dir() || metadata.uid() != uzers::get_effective_uid() {
+        let (Some(above), Some(name)) = (dir.parent(), dir.file_name()) else {
+            return Err(ErrorKind::InvalidInput.into());
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+        // From here on by a way that has no links, which somebody else could lead elsewhere later.
+        let above = fs::canonicalize(above)?;
+        let dir = above.join(name);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        let own = uzers::get_effective_uid();
+        let metadata = fs::symlink_metadata(&dir)?;
+        if !metadata.is_dir() || metadata.uid() != own {
             let cause = "it belongs to another user, or is no directory";
             return Err(io::Error::new(ErrorKind::PermissionDenied, cause));
         }
+        // Who owns what is above could put another directory in its place.
+        let metadata_above = fs::symlink_metadata(&above)?;
+        let sticky_or_closed = metadata_above.mode() & 0o1000 != 0 || metadata_above.mode() & 0o022 == 0;
+        if metadata_above.uid() != own && (metadata_above.uid() != 0 || !sticky_or_closed) {
+            let cause = "the directory that it is in belongs to another user";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, cause));
+        }
         if metadata.mode() & 0o077 != 0 {
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
         }
         let (oldest, freed, count) = Default::default();
-        Ok(Store { dir: dir.to_owned(), limit, floor, oldest, freed, count })
+        Ok(Store { dir, limit, floor, oldest, freed, count })
     }
 
     pub(super) fn dir(&self) -> &Path {

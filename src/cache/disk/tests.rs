@@ -270,6 +270,25 @@ fn directory_and_files_are_private_and_names_tell_nothing() {
 }
 
 #[test]
+fn nobody_else_can_put_another_directory_in_its_place() {
+    let [dir, other, links] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    // A link is followed once.
+    let link = links.path().join("link");
+    symlink(dir.path(), &link).unwrap();
+    let open = || DiskCache::with_floor(&link.join("blocks"), 1 << 30, 0, Identity::named("server"));
+    let cache = open().unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(other.path(), &link).unwrap();
+    put(&cache, "a", &exact(OLD), 1, 0..B);
+    assert_eq!((files(&dir).len(), fs::read_dir(other.path()).unwrap().count()), (1, 0));
+    // Only root can give directories away.
+    if uzers::get_effective_uid() == 0 {
+        std::os::unix::fs::chown(other.path(), Some(12345), None).unwrap();
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+}
+
+#[test]
 fn who_needs_the_room_gets_it() {
     let dir = tempfile::tempdir().unwrap();
     let cache = open_at(&dir, 1 << 30, "server");
