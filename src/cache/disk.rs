@@ -118,8 +118,9 @@ impl DiskCache {
 
     /// The file that is at `path` now.
     pub fn file(&self, path: &RemotePath) -> DiskFile {
-        let key = self.generation.file(path);
         let mut open = self.gate.open.lock();
+        // Under the lock: a key of the generation that ends now is seen by who ends it.
+        let key = self.generation.file(path);
         if open.len() >= TIDY_FROM && open.len() == open.capacity() {
             open.retain(|_, forgotten| Arc::strong_count(forgotten) > 1);
         }
@@ -213,8 +214,15 @@ impl DiskCache {
         if let Some(forgotten) = self.gate.open.lock().remove(key) {
             forgotten.store(true, Ordering::SeqCst);
         }
-        let _naming = self.gate.naming.lock();
-        self.store.forget(key);
+        let naming = self.gate.naming.lock();
+        let removed = self.store.forget(key);
+        drop(naming);
+        if let Err(error) = removed {
+            log::warn!(
+                "blocks on the disk cannot be removed, those of all files of the server are forgotten: {error}"
+            );
+            self.forget_all();
+        }
     }
 
     /// Makes everything that is there of this server unreachable for ever. It goes as it gets old.

@@ -187,6 +187,32 @@ fn what_we_change_ourselves_is_not_found_again_as_it_was() {
 }
 
 #[test]
+fn a_rename_of_which_nobody_knows_if_it_was_done_forgets_both_files() {
+    let dir = fresh_dir("cache-");
+    let mut tree = tree();
+    tree.put("/home/u/other", pattern(3, 1000));
+    let server = Server::start(tree, quirks(false));
+    transfers(&server, dir.path(), &["small", "other"]);
+    {
+        server.quirks().said.push(Said::new("RNTO", usize::MAX, "", Then::Hang));
+        let cache_dir = format!("cache_dir={}", dir.path().display());
+        let bounds = ["cache_disk=64M", "reply_timeout=1", "operation_timeout=4"];
+        let options = [&[cache_dir.as_str()][..], &bounds].concat();
+        let mount = Mount::start(&format!("ftp://u:secret@{}/", server.address()), &options);
+        let at = mount.path().to_owned();
+        within(CALL, "a rename", move || fs::rename(at.join("other"), at.join("small")).unwrap_err());
+        assert!(mount.terminate().success());
+        server.quirks().said.clear();
+    }
+    // It was: size and time are those of the file that was there before.
+    let mut tree = server.tree();
+    tree.remove("/home/u/other");
+    tree.put("/home/u/small", pattern(3, 1000));
+    drop(tree);
+    assert_eq!(transfers(&server, dir.path(), &["small"]), 1);
+}
+
+#[test]
 fn mounts_of_two_servers_share_a_directory_and_its_limit() {
     let dir = fresh_dir("cache-");
     let mut other = Tree::bare();

@@ -10,6 +10,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -197,20 +198,27 @@ impl Store {
     }
 
     /// Removes all blocks of a file. What that frees is entered later: who does this waits for nobody.
-    pub(super) fn forget(&self, key: &Key) {
+    ///
+    /// # Errors
+    /// The disk; some of them may still be there.
+    pub(super) fn forget(&self, key: &Key) -> io::Result<()> {
         let [first, ..] = *key;
         let prefix = format!("{}-", name(key));
-        let mut found = Vec::new();
-        let listed = each(&self.dir.join(shard_name(first.into())), usize::MAX, |path, _| {
-            let matches = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
-            if matches {
-                found.push(path);
+        let entries = match fs::read_dir(self.dir.join(shard_name(first.into()))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        // Their names are enough: there may be many of other files.
+        let is_of_file = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(prefix.as_bytes());
+        let found: Vec<_> = entries.filter(|entry| entry.as_ref().map_or(true, is_of_file)).collect();
+        let mut outcome = Ok(());
+        for entry in found {
+            match entry.and_then(|entry| remove(&entry.path())) {
+                Ok(freed) => drop(self.freed.fetch_add(freed, Ordering::Relaxed)),
+                Err(error) => outcome = Err(error),
             }
-        });
-        if let Err(error) = listed {
-            log::warn!("the blocks on the disk cannot be listed: {error}");
         }
-        found.iter().for_each(|path| self.discard(path));
+        outcome
     }
 
     fn discard(&self, path: &Path) {

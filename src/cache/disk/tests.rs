@@ -289,6 +289,24 @@ fn nobody_else_can_put_another_directory_in_its_place() {
 }
 
 #[test]
+fn what_cannot_be_removed_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open_at(&dir, 1 << 30, "server");
+    put(&cache, "a", &exact(OLD), 1, 0..B);
+    // Its directory cannot be read for a while.
+    let shard = files(&dir)[0].parent().unwrap().to_owned();
+    let aside = dir.path().join("aside");
+    fs::rename(&shard, &aside).unwrap();
+    fs::write(&shard, b"in the way").unwrap();
+    cache.forget(&path("a"));
+    fs::remove_file(&shard).unwrap();
+    fs::rename(&aside, &shard).unwrap();
+    assert_eq!(found(&cache, "a", &exact(OLD), 1, 0), None);
+    drop(cache);
+    assert_eq!(found(&open_at(&dir, 1 << 30, "server"), "a", &exact(OLD), 1, 0), None);
+}
+
+#[test]
 fn who_needs_the_room_gets_it() {
     let dir = tempfile::tempdir().unwrap();
     let cache = open_at(&dir, 1 << 30, "server");
