@@ -143,7 +143,8 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
         ahead: Limits::of(plan.connections, cache_size),
     };
     let files: Arc<dyn FileSource> = Arc::new(readers);
-    let changes = if plan.read_only { None } else { Some(changes(plan, remote, files.clone())?) };
+    let changes =
+        if plan.read_only { None } else { Some(changes(plan, remote, files.clone(), blocks.clone())?) };
     let kept = blocks.clone();
     let (fs, news) = FileSystem::new(directories.clone(), blocks.clone(), files, changes, config);
     let fs = Arc::new(fs);
@@ -232,10 +233,11 @@ fn changes(
     plan: &MountPlan,
     remote: &Arc<Remote>,
     files: Arc<dyn FileSource>,
+    blocks: Arc<BlockCache>,
 ) -> Result<Changes, MountError> {
     let mut staging = Err(io::Error::from(io::ErrorKind::NotFound));
     for dir in &plan.staging.dirs {
-        staging = LocalStaging::new(dir, plan.staging.bytes);
+        staging = LocalStaging::new(dir, plan.staging.bytes, blocks.clone());
         if staging.is_ok() {
             break;
         }

@@ -81,6 +81,13 @@ impl BlockCache {
         }
     }
 
+    /// Gives up blocks on the disk until `free` bytes of it are free, or none is left there.
+    pub fn give_way(&self, free: u64) {
+        if let Some(disk) = &self.disk {
+            disk.give_way(free);
+        }
+    }
+
     /// A file was renamed through the mount. What the disk has is known by its path, and goes.
     pub fn moved(&self, from: &RemotePath, to: &RemotePath) {
         self.changed(from);

@@ -118,8 +118,9 @@ impl DiskCache {
 
     /// The file that is at `path` now.
     pub fn file(&self, path: &RemotePath) -> DiskFile {
-        let key = self.generation.file(path);
         let mut open = self.gate.open.lock();
+        // Under the lock: a key of the generation that ends now is seen by who ends it.
+        let key = self.generation.file(path);
         if open.len() >= TIDY_FROM && open.len() == open.capacity() {
             open.retain(|_, forgotten| Arc::strong_count(forgotten) > 1);
         }
@@ -152,13 +153,21 @@ impl DiskCache {
         is_it.then(|| (block * BLOCK as u64 + header.start as u64, bytes.into()))
     }
 
-    /// Whether the whole block is on the disk, as far as its header tells.
-    pub fn holds(&self, file: &DiskFile, version: &FileVersion, block: u64) -> bool {
-        let Some(wanted) = Facts::of(version).filter(|_| !file.is_forgotten()) else { return false };
+    /// Whether all of `version` is on the disk, as far as the headers tell; where its time is not known to the
+    /// second, whether it may be.
+    pub fn holds(&self, file: &DiskFile, version: &FileVersion) -> bool {
+        (0..version.size.div_ceil(BLOCK as u64)).all(|block| self.holds_block(file, version, block))
+    }
+
+    fn holds_block(&self, file: &DiskFile, version: &FileVersion, block: u64) -> bool {
+        let wanted = Facts::of(version);
+        let is_it =
+            |facts: &Facts| wanted.map_or_else(|| facts.may_be(version), |wanted| facts.agree(&wanted));
         let rest = version.size.saturating_sub(block.saturating_mul(BLOCK as u64));
-        self.store.header(&file.key, block).is_some_and(|header| {
-            header.facts.agree(&wanted) && header.start == 0 && header.len as u64 == rest.min(BLOCK as u64)
-        })
+        !file.is_forgotten()
+            && self.store.header(&file.key, block).is_some_and(|header| {
+                is_it(&header.facts) && header.start == 0 && header.len as u64 == rest.min(BLOCK as u64)
+            })
     }
 
     /// Whether bytes of `version` that are fetched from now on may be kept: its time is known to the second,
@@ -205,8 +214,15 @@ impl DiskCache {
         if let Some(forgotten) = self.gate.open.lock().remove(key) {
             forgotten.store(true, Ordering::SeqCst);
         }
-        let _naming = self.gate.naming.lock();
-        self.store.forget(key);
+        let naming = self.gate.naming.lock();
+        let removed = self.store.forget(key);
+        drop(naming);
+        if let Err(error) = removed {
+            log::warn!(
+                "blocks on the disk cannot be removed, those of all files of the server are forgotten: {error}"
+            );
+            self.forget_all();
+        }
     }
 
     /// Makes everything that is there of this server unreachable for ever. It goes as it gets old.
@@ -216,6 +232,13 @@ impl DiskCache {
         }
         for forgotten in std::mem::take(&mut *self.gate.open.lock()).values() {
             forgotten.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Throws out blocks until `free` bytes of their disk are free, or none is left: for who needs the room more.
+    pub fn give_way(&self, free: u64) {
+        if let Err(error) = self.store.give_way(free) {
+            log::warn!("the blocks on the disk do not make room: {error}");
         }
     }
 

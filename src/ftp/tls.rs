@@ -127,6 +127,7 @@ pub struct TlsClient {
     newest: Arc<ClientConfig>,
     /// TLS 1.2 alone, where that may be used too.
     older: Option<Arc<ClientConfig>>,
+    is_believing: bool,
 }
 
 impl TlsClient {
@@ -163,11 +164,18 @@ impl TlsClient {
                 }))
             };
         let (v12, v13) = (&rustls::version::TLS12, &rustls::version::TLS13);
-        Ok(match settings.versions {
-            TlsVersions::Both => TlsClient { newest: build(&[v13, v12])?, older: Some(build(&[v12])?) },
-            TlsVersions::Only12 => TlsClient { newest: build(&[v12])?, older: None },
-            TlsVersions::Only13 => TlsClient { newest: build(&[v13])?, older: None },
-        })
+        let (newest, older) = match settings.versions {
+            TlsVersions::Both => (build(&[v13, v12])?, Some(build(&[v12])?)),
+            TlsVersions::Only12 => (build(&[v12])?, None),
+            TlsVersions::Only13 => (build(&[v13])?, None),
+        };
+        let is_believing = settings.pins.is_empty() && (settings.any_peer || settings.any_hostname);
+        Ok(TlsClient { newest, older, is_believing })
+    }
+
+    /// Whether somebody else can pose as the server, as the user has allowed (`no_verify_peer`, `no_verify_hostname`).
+    pub fn is_believing(&self) -> bool {
+        self.is_believing
     }
 
     /// Whether TLS 1.2 can be offered alone.

@@ -46,11 +46,16 @@ impl Disk {
 
     /// The bytes from `at` on, as far as their block is on the disk: `bytes[range]`, never empty. They are in
     /// memory from then on.
-    pub(super) fn find(&self, reader: &Reader, at: u64) -> Option<(Arc<[u8]>, Range<usize>)> {
+    pub(super) fn find(
+        &self,
+        reader: &Reader,
+        at: u64,
+        deadline: Deadline,
+    ) -> Option<(Arc<[u8]>, Range<usize>)> {
         let file = self.file.as_ref()?.lock().clone();
         let (version, blocks) = (&reader.version, &reader.sources.blocks);
         let (begin, bytes) =
-            blocks.disk()?.get(&file, version, at / BLOCK as u64, || self.confirm(reader))?;
+            blocks.disk()?.get(&file, version, at / BLOCK as u64, || self.confirm(reader, deadline))?;
         blocks.insert(version.id, begin, bytes.clone());
         let from = usize::try_from(at.checked_sub(begin)?).ok()?;
         let range = from..bytes.len();
@@ -58,11 +63,11 @@ impl Disk {
     }
 
     /// Whether the time of the file is known to the second, after a question if need be.
-    fn confirm(&self, reader: &Reader) -> bool {
+    fn confirm(&self, reader: &Reader, deadline: Deadline) -> bool {
         let remote = &reader.sources.remote;
         let is_told = remote.profile().mlst() == Capability::Yes || remote.profile().mdtm() != Capability::No;
         if is_told && !self.asked.swap(true, Ordering::Relaxed) {
-            let facts = remote.glance(&reader.path(), Deadline::after(LOOK));
+            let facts = remote.glance(&reader.path(), deadline.at_most(LOOK));
             // One that has changed is left to the transfer that follows.
             if facts.is_none_or(|facts| stream::changed(reader, &facts).is_some()) {
                 return false;

@@ -162,7 +162,7 @@ impl Reader {
             let block = at / BLOCK as u64;
             if self.disk.is_used() && asked.replace(block) != Some(block) {
                 MutexGuard::unlocked(&mut state, || {
-                    if let Some((bytes, range)) = self.disk.find(self, at) {
+                    if let Some((bytes, range)) = self.disk.find(self, at, deadline) {
                         let to = range.end.min(range.start + usize::try_from(end - at).unwrap_or(usize::MAX));
                         out.extend_from_slice(&bytes[range.start..to]);
                         from_disk = true;

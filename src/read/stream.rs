@@ -51,8 +51,10 @@ pub(super) struct Stream {
     /// Somebody else needs the connection.
     revoked: bool,
     pub(super) waiters: usize,
-    /// What it publishes may be kept on the disk.
+    /// What its transfer brings may be kept on the disk.
     keeps: bool,
+    /// So may all of `filling`, which more than one transfer may have brought.
+    filling_keeps: bool,
     /// One of them has news when `next` gets here.
     awaited: u64,
     /// Why it ended, for those who wait.
@@ -74,6 +76,7 @@ impl Stream {
             revoked: false,
             waiters: 0,
             keeps: false,
+            filling_keeps: false,
             awaited: u64::MAX,
             failure: None,
         }
@@ -174,7 +177,7 @@ pub(super) fn run(reader: &Arc<Reader>, id: u64) {
             None => None,
         };
         let begin = stream.next - stream.filling.len() as u64;
-        (begin, Arc::<[u8]>::from(std::mem::take(&mut stream.filling)), stream.keeps)
+        (begin, Arc::<[u8]>::from(std::mem::take(&mut stream.filling)), stream.filling_keeps)
     });
     let leftover = leftover.filter(|(_, bytes, _)| !bytes.is_empty() && state.stale.is_none());
     if let Some((begin, bytes, keeps)) = leftover {
@@ -326,6 +329,7 @@ fn transfer(
     let keeps = is_known && reader.disk.takes(reader);
     if let Some(stream) = reader.state.lock().stream(id) {
         stream.keeps = keeps;
+        stream.filling_keeps &= keeps;
     }
     reader.sources.pace.lock().began(began.elapsed());
     let size = reader.version.size;

@@ -93,13 +93,14 @@ impl FileSystem {
             if error.kind() == Kind::NotFound {
                 self.directories.invalidate(&dir);
             }
+            if !was_told(&error) {
+                // The server may have done it, or do it yet.
+                self.forget_blocks(entry.kind, &from, &to);
+            }
             return Err(error.into());
         }
         // Before the readers come to know of their new paths.
-        match entry.kind {
-            EntryKind::Directory => self.blocks.moved_directory(),
-            _ => self.blocks.moved(&from, &to),
-        }
+        self.forget_blocks(entry.kind, &from, &to);
         let replaced = self.table.lock().renamed((parent, &name), (new_parent, &new_name));
         self.leave_both(&from, &to);
         self.relocate();
@@ -121,6 +122,14 @@ impl FileSystem {
             self.let_go(ino);
         }
         Ok(())
+    }
+
+    /// What the disk has of either name is of another file by now.
+    fn forget_blocks(&self, kind: EntryKind, from: &remote::RemotePath, to: &remote::RemotePath) {
+        match kind {
+            EntryKind::Directory => self.blocks.moved_directory(),
+            _ => self.blocks.moved(from, to),
+        }
     }
 
     /// What is on its way from either name is not kept.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cache::BlockCache;
 use crate::remote::RemotePath;
 use crate::sys;
 
@@ -19,6 +20,9 @@ const FLOOR: u64 = 128 * 1024 * 1024;
 
 /// The free space is looked at each time that this many bytes have come, in bytes.
 const LOOK: u64 = 8 * 1024 * 1024;
+
+/// Where it is too little, blocks that are only kept make room for this much more at once, in bytes.
+const ROOM: u64 = 4 * LOOK;
 
 /// Makes places for staged bytes.
 pub trait Staging: Send + Sync + fmt::Debug {
@@ -67,24 +71,28 @@ pub struct LocalStaging(Arc<Area>);
 struct Area {
     dir: PathBuf,
     limit: u64,
+    /// What may be on the same disk, and can be had again from the server.
+    blocks: Arc<BlockCache>,
     used: AtomicU64,
     /// Bytes that came since the free space was looked at.
     unlooked: AtomicU64,
 }
 
 impl LocalStaging {
-    /// Staging in `dir`, which is made where it is missing (mode 0700), of at most `limit` bytes in all.
+    /// Staging in `dir`, which is made where it is missing (mode 0700), of at most `limit` bytes in all. What
+    /// `blocks` has on the disk makes room.
     ///
     /// # Errors
     /// The directory cannot be made or written, or belongs to somebody else.
-    pub fn new(dir: &Path, limit: u64) -> io::Result<LocalStaging> {
+    pub fn new(dir: &Path, limit: u64, blocks: Arc<BlockCache>) -> io::Result<LocalStaging> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         if std::fs::metadata(dir)?.uid() != uzers::get_effective_uid() {
             let cause = "the directory belongs to another user";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, cause));
         }
         tempfile::tempfile_in(dir)?;
-        let area = Area { dir: dir.to_owned(), limit, used: AtomicU64::new(0), unlooked: AtomicU64::new(0) };
+        let (used, unlooked) = Default::default();
+        let area = Area { dir: dir.to_owned(), limit, blocks, used, unlooked };
         Ok(LocalStaging(Arc::new(area)))
     }
 }
@@ -93,6 +101,17 @@ impl Staging for LocalStaging {
     fn create(&self, _path: &RemotePath) -> io::Result<Arc<dyn Stage>> {
         let file = tempfile::tempfile_in(&self.0.dir)?;
         Ok(Arc::new(LocalStage { file, area: self.0.clone(), used: AtomicU64::new(0) }))
+    }
+}
+
+impl Area {
+    /// Whether the disk has more than what is left to others.
+    fn has_room(&self) -> io::Result<bool> {
+        if sys::free_space(&self.dir)? >= FLOOR {
+            return Ok(true);
+        }
+        self.blocks.give_way(FLOOR + ROOM);
+        Ok(sys::free_space(&self.dir)? >= FLOOR)
     }
 }
 
@@ -115,7 +134,7 @@ impl Stage for LocalStage {
         self.used.fetch_add(bytes, Ordering::Relaxed);
         if area.unlooked.fetch_add(bytes, Ordering::Relaxed) + bytes >= LOOK {
             area.unlooked.store(0, Ordering::Relaxed);
-            if sys::free_space(&area.dir)? < FLOOR {
+            if !area.has_room()? {
                 self.shrink(bytes);
                 // The next byte looks again.
                 area.unlooked.store(LOOK, Ordering::Relaxed);
@@ -171,7 +190,7 @@ mod tests {
     #[test]
     fn the_limit_counts_all_files_together_and_gives_room_back() {
         let dir = tempfile::tempdir().unwrap();
-        let staging = LocalStaging::new(&dir.path().join("a/b"), 100).unwrap();
+        let staging = LocalStaging::new(&dir.path().join("a/b"), 100, Arc::new(BlockCache::new(0))).unwrap();
         let path = RemotePath::root();
         let (first, second) = (staging.create(&path).unwrap(), staging.create(&path).unwrap());
         first.grow(60).unwrap();
@@ -188,7 +207,7 @@ mod tests {
     fn staged_files_have_no_name_and_their_directory_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("stage");
-        let staging = LocalStaging::new(&at, u64::MAX).unwrap();
+        let staging = LocalStaging::new(&at, u64::MAX, Arc::new(BlockCache::new(0))).unwrap();
         let stage = staging.create(&RemotePath::root()).unwrap();
         stage.write_at(b"secret", 3).unwrap();
         assert_eq!(std::fs::read_dir(&at).unwrap().count(), 0);

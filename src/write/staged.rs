@@ -279,6 +279,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cache::BlockCache;
     use crate::remote::RemotePath;
     use crate::write::stage::{LocalStaging, Staging};
 
@@ -327,7 +328,7 @@ mod tests {
             steps in prop::collection::vec(step(), 0..25),
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let staging = LocalStaging::new(dir.path(), u64::MAX).unwrap();
+            let staging = LocalStaging::new(dir.path(), u64::MAX, Arc::new(BlockCache::new(0))).unwrap();
             let stage = staging.create(&RemotePath::root()).unwrap();
             let mut staged = Staged::unchanged(stage, base.len() as u64);
             let mut model = base.clone();
@@ -392,7 +393,7 @@ mod tests {
     #[test]
     fn a_change_behind_an_upload_leaves_the_file_unsent() {
         let dir = tempfile::tempdir().unwrap();
-        let staging = LocalStaging::new(dir.path(), u64::MAX).unwrap();
+        let staging = LocalStaging::new(dir.path(), u64::MAX, Arc::new(BlockCache::new(0))).unwrap();
         let mut staged = Staged::empty(staging.create(&RemotePath::root()).unwrap());
         staged.write(0, b"0123456789").unwrap();
         for (at, taken, overtaken) in [(4, 5, true), (5, 5, false), (9, 5, false)] {

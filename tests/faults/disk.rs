@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use crate::common::bounded::{output, succeeded, within};
+use crate::common::bounded::{eventually, output, succeeded, within};
 use crate::common::fresh_dir;
 use crate::common::mount::Mount;
-use crate::common_ftpd::{ListForm, Quirks, Said, Server, Then, Tree, pattern};
+use crate::common_ftpd::{DataCut, DataCutEnd, ListForm, Quirks, Said, Server, Then, Tree, pattern};
 use crate::mounted::{CALL, store};
 
 const BIG: usize = 3 * 1024 * 1024 + 17;
@@ -187,6 +187,32 @@ fn what_we_change_ourselves_is_not_found_again_as_it_was() {
 }
 
 #[test]
+fn a_rename_of_which_nobody_knows_if_it_was_done_forgets_both_files() {
+    let dir = fresh_dir("cache-");
+    let mut tree = tree();
+    tree.put("/home/u/other", pattern(3, 1000));
+    let server = Server::start(tree, quirks(false));
+    transfers(&server, dir.path(), &["small", "other"]);
+    {
+        server.quirks().said.push(Said::new("RNTO", usize::MAX, "", Then::Hang));
+        let cache_dir = format!("cache_dir={}", dir.path().display());
+        let bounds = ["cache_disk=64M", "reply_timeout=1", "operation_timeout=4"];
+        let options = [&[cache_dir.as_str()][..], &bounds].concat();
+        let mount = Mount::start(&format!("ftp://u:secret@{}/", server.address()), &options);
+        let at = mount.path().to_owned();
+        within(CALL, "a rename", move || fs::rename(at.join("other"), at.join("small")).unwrap_err());
+        assert!(mount.terminate().success());
+        server.quirks().said.clear();
+    }
+    // It was: size and time are those of the file that was there before.
+    let mut tree = server.tree();
+    tree.remove("/home/u/other");
+    tree.put("/home/u/small", pattern(3, 1000));
+    drop(tree);
+    assert_eq!(transfers(&server, dir.path(), &["small"]), 1);
+}
+
+#[test]
 fn mounts_of_two_servers_share_a_directory_and_its_limit() {
     let dir = fresh_dir("cache-");
     let mut other = Tree::bare();
@@ -209,12 +235,85 @@ fn mounts_of_two_servers_share_a_directory_and_its_limit() {
         let taken = taken(dir.path());
         assert!(taken <= 4 * MIB && taken > 2 * MIB, "{taken}");
     }
-    // Both mounts of one server, each finding what the other keeps.
-    let small = servers[0].count("RETR");
-    transfers(&servers[0], dir.path(), &["small"]);
-    let (first, second) = (mount(&servers[0], dir.path(), "4M"), mount(&servers[0], dir.path(), "4M"));
-    assert!(read(&first, "big") == read(&second, "big"));
-    assert!(servers[0].count("RETR") >= small);
+}
+
+#[test]
+fn a_mount_finds_what_another_one_keeps_meanwhile() {
+    let dir = fresh_dir("cache-");
+    let server = Server::start(tree(), Quirks::default());
+    let (first, second) = (mount(&server, dir.path(), "64M"), mount(&server, dir.path(), "64M"));
+    assert!(read(&first, "big") == pattern(1, BIG));
+    let all = BIG.div_ceil(128 * 1024);
+    eventually(CALL, "all blocks on the disk", || (blocks(dir.path()).len() == all).then_some(()));
+    let before = server.count("RETR");
+    assert!(read(&second, "big") == pattern(1, BIG));
+    assert_eq!(server.count("RETR"), before);
+}
+
+#[test]
+fn what_is_fetched_ahead_is_kept_and_what_is_kept_is_not_fetched_ahead() {
+    const FILES: u64 = 60;
+    for mlst in FORMS {
+        let dir = fresh_dir("cache-");
+        let mut tree = Tree::bare();
+        tree.put_directory("/home/u/d");
+        for number in 0..FILES {
+            tree.put(&format!("/home/u/d/{number:04}"), pattern(number, 3000));
+        }
+        let server = Server::start(tree, quirks(mlst));
+        let read_all = || {
+            let before = server.count("RETR");
+            let mount = mount(&server, dir.path(), "64M");
+            let at = mount.path().join("d");
+            within(CALL, "a listing", move || assert_eq!(fs::read_dir(at).unwrap().count() as u64, FILES));
+            for number in 0..FILES {
+                assert!(read(&mount, &format!("d/{number:04}")) == pattern(number, 3000), "file {number}");
+            }
+            assert!(mount.terminate().success());
+            server.count("RETR") - before
+        };
+        assert!(read_all() as u64 >= FILES, "MLSD: {mlst}");
+        assert_eq!(read_all(), 0, "MLSD: {mlst}");
+    }
+}
+
+#[test]
+fn a_block_that_two_transfers_brought_is_kept_if_both_began_with_a_look() {
+    let dir = fresh_dir("cache-");
+    let server = Server::start(tree(), Quirks::default());
+    let mount_it = mount(&server, dir.path(), "64M");
+    let at = mount_it.path().to_owned();
+    within(CALL, "a listing", move || fs::read_dir(at).unwrap().count());
+    {
+        // The first transfer is not told what the file is, and breaks within the first block.
+        let mut quirks = server.quirks();
+        quirks.said.push(Said::new("MLST", 1, "550 Not now.\r\n", Then::GoOn));
+        quirks.data_cut = Some(DataCut { after: 100_000, times: 1, end: DataCutEnd::Says426 });
+    }
+    assert!(read(&mount_it, "big") == pattern(1, BIG));
+    assert!(mount_it.terminate().success());
+    assert_eq!(server.cuts(), 1);
+    assert_eq!(blocks(dir.path()).len(), BIG / (128 * 1024), "all but the first");
+}
+
+#[test]
+fn what_is_to_be_sent_has_the_room_that_blocks_take() {
+    let mut tree = tree();
+    tree.put("/home/u/huge", pattern(6, 40 << 20));
+    let server = Server::start(tree, Quirks::default());
+    // Blocks take all that is above the floor.
+    let disk = SmallDisk::new("size=160m");
+    for _ in 0..5 {
+        // Those that the queue had no place for come the next time.
+        transfers(&server, disk.dir.path(), &["huge"]);
+    }
+    assert!(taken(disk.dir.path()) > 28 * MIB);
+    let mount = mount(&server, disk.dir.path(), "64M");
+    let new = pattern(7, 20 << 20);
+    let (at, bytes) = (mount.path().join("new"), new.clone());
+    within(CALL, "an upload", move || store(&at, &bytes)).unwrap();
+    assert!(server.tree().bytes("/home/u/new").unwrap() == new);
+    assert!(mount.terminate().success());
 }
 
 #[test]

@@ -19,17 +19,13 @@ use crate::remote::RemotePath;
 pub struct Identity(Key);
 
 impl Identity {
-    /// Who a session speaks to, over which way and how well it was secured: what came in clear text does not
-    /// answer for what TLS protects.
+    /// Who a session speaks to, over which way and how well it was secured: what came in clear text, or from who
+    /// was not asked for a proof, does not answer for what TLS protects.
     pub fn of(session: &SessionConfig) -> Identity {
-        let tls: &[u8] = match &session.tls {
-            None => b"",
-            Some(TlsConfig { mode: TlsMode::Off, .. }) => b"",
-            Some(TlsConfig { clear_data: true, .. }) => b"clear data",
-            Some(TlsConfig { mode: TlsMode::Auto, .. }) => b"auto",
-            Some(TlsConfig { mode: TlsMode::Explicit, .. }) => b"explicit",
-            Some(TlsConfig { mode: TlsMode::Implicit, .. }) => b"implicit",
-        };
+        let tls = session.tls.as_ref().filter(|tls| tls.mode != TlsMode::Off).map(|tls| {
+            let TlsConfig { mode, clear_data, clear_control, client, .. } = tls;
+            format!("{mode:?} {clear_data} {clear_control} {}", client.is_believing())
+        });
         // The same name may mean another server to a proxy.
         let proxy = session
             .proxy
@@ -40,7 +36,7 @@ impl Identity {
             session.host.to_ascii_lowercase().as_bytes(),
             &session.port.to_be_bytes(),
             &session.login.user,
-            tls,
+            tls.unwrap_or_default().as_bytes(),
             proxy.unwrap_or_default().as_bytes(),
         ]))
     }
@@ -126,6 +122,40 @@ fn hash(parts: &[&[u8]]) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::config::{Pin, TlsClient, TlsSettings};
+
+    #[test]
+    fn what_came_less_secured_is_of_another_server() {
+        let server = crate::ftp::scripted::Scripted::start(&[]);
+        let secured = |settings: &TlsSettings| TlsConfig {
+            mode: TlsMode::Explicit,
+            clear_data: false,
+            clear_control: false,
+            optional_close_notify: false,
+            client: TlsClient::new(settings).unwrap(),
+            known: None,
+        };
+        let pin: Pin = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
+        let pinned = TlsSettings { pins: vec![pin], ..TlsSettings::default() };
+        let best = secured(&pinned);
+        let all = [
+            None,
+            Some(best.clone()),
+            Some(TlsConfig { mode: TlsMode::Auto, ..best.clone() }),
+            Some(TlsConfig { mode: TlsMode::Implicit, ..best.clone() }),
+            Some(TlsConfig { clear_data: true, ..best.clone() }),
+            Some(TlsConfig { clear_control: true, ..best.clone() }),
+            Some(secured(&TlsSettings { any_peer: true, ..TlsSettings::default() })),
+        ];
+        let of =
+            |tls: &Option<TlsConfig>| Identity::of(&SessionConfig { tls: tls.clone(), ..server.config() });
+        for (number, tls) in all.iter().enumerate() {
+            assert_eq!(of(tls), of(tls));
+            assert!(all[..number].iter().all(|other| of(other) != of(tls)), "{number}");
+        }
+        // A pin is a proof, whatever else is not asked for.
+        assert_eq!(of(&Some(secured(&TlsSettings { any_peer: true, ..pinned }))), of(&Some(best)));
+    }
 
     #[test]
     fn a_generation_outlives_the_mount_and_a_new_one_changes_all_keys() {

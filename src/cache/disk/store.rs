@@ -10,6 +10,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,19 +49,34 @@ impl Store {
     /// share it, with `floor` bytes of the disk left free.
     ///
     /// # Errors
-    /// The directory cannot be made or written, or belongs to somebody else.
+    /// The directory cannot be made or written, or it or the one above belongs to somebody else.
     pub(super) fn open(dir: &Path, limit: u64, floor: u64) -> io::Result<Store> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let metadata = fs::symlink_metadata(dir)?;
-        if !metadata.is_dir() || metadata.uid() != uzers::get_effective_uid() {
+        let (Some(above), Some(name)) = (dir.parent(), dir.file_name()) else {
+            return Err(ErrorKind::InvalidInput.into());
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+        // From here on by a way that has no links, which somebody else could lead elsewhere later.
+        let above = fs::canonicalize(above)?;
+        let dir = above.join(name);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        let own = uzers::get_effective_uid();
+        let metadata = fs::symlink_metadata(&dir)?;
+        if !metadata.is_dir() || metadata.uid() != own {
             let cause = "it belongs to another user, or is no directory";
             return Err(io::Error::new(ErrorKind::PermissionDenied, cause));
         }
+        // Who owns what is above could put another directory in its place.
+        let metadata_above = fs::symlink_metadata(&above)?;
+        let sticky_or_closed = metadata_above.mode() & 0o1000 != 0 || metadata_above.mode() & 0o022 == 0;
+        if metadata_above.uid() != own && (metadata_above.uid() != 0 || !sticky_or_closed) {
+            let cause = "the directory that it is in belongs to another user";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, cause));
+        }
         if metadata.mode() & 0o077 != 0 {
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
         }
         let (oldest, freed, count) = Default::default();
-        Ok(Store { dir: dir.to_owned(), limit, floor, oldest, freed, count })
+        Ok(Store { dir, limit, floor, oldest, freed, count })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -150,7 +166,7 @@ impl Store {
         if !self.make_room(&mut ledger, cost)? {
             return Ok(());
         }
-        ledger.set(ledger.used() + cost)?;
+        ledger.set(ledger.used().saturating_add(cost))?;
         let incoming = self.incoming();
         let placed = fill(&incoming, header, data).and_then(|()| match permit() {
             Some(_held) => self.put_in_place(&incoming, header).map(Some),
@@ -182,20 +198,27 @@ impl Store {
     }
 
     /// Removes all blocks of a file. What that frees is entered later: who does this waits for nobody.
-    pub(super) fn forget(&self, key: &Key) {
+    ///
+    /// # Errors
+    /// The disk; some of them may still be there.
+    pub(super) fn forget(&self, key: &Key) -> io::Result<()> {
         let [first, ..] = *key;
         let prefix = format!("{}-", name(key));
-        let mut found = Vec::new();
-        let listed = each(&self.dir.join(shard_name(first.into())), usize::MAX, |path, _| {
-            let matches = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
-            if matches {
-                found.push(path);
+        let entries = match fs::read_dir(self.dir.join(shard_name(first.into()))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        // Their names are enough: there may be many of other files.
+        let is_of_file = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(prefix.as_bytes());
+        let found: Vec<_> = entries.filter(|entry| entry.as_ref().map_or(true, is_of_file)).collect();
+        let mut outcome = Ok(());
+        for entry in found {
+            match entry.and_then(|entry| remove(&entry.path())) {
+                Ok(freed) => drop(self.freed.fetch_add(freed, Ordering::Relaxed)),
+                Err(error) => outcome = Err(error),
             }
-        });
-        if let Err(error) = listed {
-            log::warn!("the blocks on the disk cannot be listed: {error}");
         }
-        found.iter().for_each(|path| self.discard(path));
+        outcome
     }
 
     fn discard(&self, path: &Path) {
@@ -203,6 +226,19 @@ impl Store {
             Ok(freed) => drop(self.freed.fetch_add(freed, Ordering::Relaxed)),
             Err(error) => log::warn!("a block on the disk cannot be removed: {error}"),
         }
+    }
+
+    /// Throws out the oldest until `free` bytes of the disk are free, or nothing is left. What that frees is entered
+    /// later: who does this waits for nobody.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(super) fn give_way(&self, free: u64) -> io::Result<()> {
+        let missing = free.saturating_sub(sys::free_space(&self.dir)?);
+        self.throw_out(&mut Oldest::default(), missing, |freed| {
+            self.freed.fetch_add(freed, Ordering::Relaxed);
+            Ok(())
+        })
     }
 
     /// Throws out the oldest until `more` bytes have room; false if they have none.
@@ -216,14 +252,26 @@ impl Store {
             return Ok(false);
         }
         let wanted = |used: u64, free: u64| {
-            let over = (used + more).saturating_sub(self.limit);
+            let over = used.saturating_add(more).saturating_sub(self.limit);
             over.max((self.floor + more).saturating_sub(free))
         };
-        let mut missing = wanted(ledger.used(), sys::free_space(&self.dir)?);
+        let missing = wanted(ledger.used(), sys::free_space(&self.dir)?);
         if missing == 0 {
             return Ok(true);
         }
-        let mut oldest = self.oldest.lock();
+        self.throw_out(&mut self.oldest.lock(), missing, |freed| {
+            ledger.set(ledger.used().saturating_sub(freed))
+        })?;
+        Ok(wanted(ledger.used(), sys::free_space(&self.dir)?) == 0)
+    }
+
+    /// Throws out the oldest, `missing` bytes of them if there are so many; `gone` is told how much each has counted.
+    fn throw_out(
+        &self,
+        oldest: &mut Oldest,
+        mut missing: u64,
+        mut gone: impl FnMut(u64) -> io::Result<()>,
+    ) -> io::Result<()> {
         // A new sample is worth taking as long as the last one gave something.
         let mut fruitful = true;
         while missing > 0 {
@@ -241,10 +289,10 @@ impl Store {
                 let freed = remove(&candidate.path)?;
                 fruitful |= freed > 0;
                 missing = missing.saturating_sub(freed);
-                ledger.set(ledger.used().saturating_sub(freed))?;
+                gone(freed)?;
             }
         }
-        Ok(wanted(ledger.used(), sys::free_space(&self.dir)?) == 0)
+        Ok(())
     }
 
     fn ledger(&self) -> PathBuf {

@@ -81,8 +81,8 @@ fn blocks_outlast_the_cache_and_are_of_one_path_version_and_server() {
     assert_eq!(found(&cache, "a", &old, 1, 0), Some(BLOCK));
     assert_eq!(found(&cache, "a", &old, 1, 2), Some(200));
     assert_eq!(found(&cache, "a", &old, 1, 1), None);
-    assert!(cache.holds(&cache.file(&path("a")), &old, 0));
-    assert!(!cache.holds(&cache.file(&path("a")), &old, 2), "a part only");
+    assert!(cache.holds_block(&cache.file(&path("a")), &old, 0));
+    assert!(!cache.holds_block(&cache.file(&path("a")), &old, 2), "a part only");
     assert_eq!(found(&cache, "b", &old, 1, 0), None);
     assert_eq!(found(&cache, "a", &new, 1, 0), None);
     assert_eq!(found(&open_at(&dir, 1 << 30, "another"), "a", &old, 1, 0), None);
@@ -211,7 +211,7 @@ fn the_oldest_goes_first_and_a_smaller_limit_holds_from_the_start() {
     assert_eq!(found(&cache, "a", &of, 1, 3), Some(BLOCK));
     let there = |cache: &DiskCache| -> Vec<u64> {
         let file = cache.file(&path("a"));
-        (0..8).filter(|&block| cache.holds(&file, &of, block)).collect()
+        (0..8).filter(|&block| cache.holds_block(&file, &of, block)).collect()
     };
     put(&cache, "a", &of, 1, 4 * B..5 * B);
     assert_eq!(there(&cache), [0, 1, 3, 4]);
@@ -267,6 +267,58 @@ fn directory_and_files_are_private_and_names_tell_nothing() {
     let elsewhere = tempfile::tempdir().unwrap();
     symlink(elsewhere.path(), dir.path().join("link")).unwrap();
     assert!(DiskCache::open(&dir.path().join("link"), 1 << 30, Identity::named("x")).is_err());
+}
+
+#[test]
+fn nobody_else_can_put_another_directory_in_its_place() {
+    let [dir, other, links] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    // A link is followed once.
+    let link = links.path().join("link");
+    symlink(dir.path(), &link).unwrap();
+    let open = || DiskCache::with_floor(&link.join("blocks"), 1 << 30, 0, Identity::named("server"));
+    let cache = open().unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(other.path(), &link).unwrap();
+    put(&cache, "a", &exact(OLD), 1, 0..B);
+    assert_eq!((files(&dir).len(), fs::read_dir(other.path()).unwrap().count()), (1, 0));
+    // Only root can give directories away.
+    if uzers::get_effective_uid() == 0 {
+        std::os::unix::fs::chown(other.path(), Some(12345), None).unwrap();
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+}
+
+#[test]
+fn what_cannot_be_removed_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open_at(&dir, 1 << 30, "server");
+    put(&cache, "a", &exact(OLD), 1, 0..B);
+    // Its directory cannot be read for a while.
+    let shard = files(&dir)[0].parent().unwrap().to_owned();
+    let aside = dir.path().join("aside");
+    fs::rename(&shard, &aside).unwrap();
+    fs::write(&shard, b"in the way").unwrap();
+    cache.forget(&path("a"));
+    fs::remove_file(&shard).unwrap();
+    fs::rename(&aside, &shard).unwrap();
+    assert_eq!(found(&cache, "a", &exact(OLD), 1, 0), None);
+    drop(cache);
+    assert_eq!(found(&open_at(&dir, 1 << 30, "server"), "a", &exact(OLD), 1, 0), None);
+}
+
+#[test]
+fn who_needs_the_room_gets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open_at(&dir, 1 << 30, "server");
+    put(&cache, "a", &exact(OLD), 1, 0..B);
+    put(&cache, "a", &exact(OLD), 1, B..2 * B);
+    cache.give_way(0);
+    assert_eq!(files(&dir).len(), 2);
+    // More than any disk has.
+    cache.give_way(u64::MAX);
+    assert_eq!(files(&dir).len(), 0);
+    put(&cache, "a", &exact(OLD), 1, 0..B);
+    assert_eq!(cache.used(), WHOLE);
 }
 
 #[test]

@@ -42,7 +42,11 @@ pub struct Wanted {
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// All bytes of the version, confirmed.
-    Whole(Vec<u8>),
+    Whole {
+        bytes: Vec<u8>,
+        /// Whether they may go to the disk.
+        keeps: bool,
+    },
     /// The file is another one, or the server does not give it.
     Other,
     /// Somebody else needs the connection.
@@ -78,7 +82,8 @@ impl Wanted {
     }
 }
 
-/// Fetches one file; `progress` is called when bytes came.
+/// Fetches one file; `progress` is called when bytes came. `takes` tells whether what is fetched from now on may go to
+/// the disk.
 pub(super) fn fetch(
     wanted: &Wanted,
     session: &mut Session,
@@ -86,6 +91,7 @@ pub(super) fn fetch(
     pool: &Pool,
     check: bool,
     progress: impl Fn(),
+    takes: impl FnOnce() -> bool,
 ) -> Outcome {
     let path = wanted.path();
     let inquiry = check.then(|| directories.inquire(&wanted.dir, &wanted.name));
@@ -94,12 +100,14 @@ pub(super) fn fetch(
         Ok(started) => started,
         Err(error) => return error.into(),
     };
+    let is_known = facts.is_some();
     let is_another = facts.is_some_and(|facts| !wanted.is_confirmed(facts, inquiry));
     progress();
     if is_another {
         let _ = transfer.abandon(Deadline::after(SETTLE));
         return Outcome::Other;
     }
+    let keeps = is_known && takes();
     let size = usize::try_from(wanted.version.size).unwrap_or(usize::MAX);
     let whole = Deadline::after(WHOLE);
     let mut bytes = Vec::new();
@@ -132,7 +140,7 @@ pub(super) fn fetch(
             Err(error) => return error.into(),
         }
     }
-    Outcome::Whole(bytes)
+    Outcome::Whole { bytes, keeps }
 }
 
 /// Asks whether files are what they were, all at once, and makes the answers known.

@@ -12,8 +12,10 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::fetch::{Outcome, Wanted, fetch, look};
 use super::policy::Limits;
-use crate::cache::{BlockCache, DirectoryCache, FileId};
+use crate::cache::block::BLOCK;
+use crate::cache::{BlockCache, DirectoryCache, DiskCache, DiskFile, FileId};
 use crate::deadline::Deadline;
+use crate::ftp::session::Session;
 use crate::remote::{Remote, RemotePath};
 use crate::workers::Workers;
 
@@ -212,28 +214,39 @@ impl Shared {
         let Some(mut lease) = pool.try_ahead(Deadline::after(LOGIN)) else { return };
         while let Some(taken) = self.take() {
             let Some(session) = lease.session() else { return };
-            let looks = taken.files.first().is_some_and(|file| !self.wants_bytes(file));
-            let went_on = match (looks, taken.files.first()) {
-                (true, _) => self.note(look(&taken.files, session, &self.directories).err().is_none()),
-                (false, Some(file)) => {
-                    // It must be seen to be of one version with the bytes that others have, or fetch meanwhile. Where
-                    // that costs a round trip, only what is there already counts.
-                    let check = file.check
-                        || self.remote.profile().pipelines()
-                        || !file.version.is_exact()
-                        || self.blocks.holds_any(file.version.id);
-                    let path = file.path();
-                    let heard = || self.heard(&path);
-                    let outcome = fetch(file, session, &self.directories, pool, check, heard);
-                    self.keep(file, outcome)
-                }
-                (false, None) => false,
+            let went_on = match taken.files.first() {
+                Some(file) if self.wants_bytes(file) => self.get(file, session),
+                _ => self.note(look(&taken.files, session, &self.directories).err().is_none()),
             };
             drop(taken);
             if !went_on || pool.is_wanted() {
                 return;
             }
         }
+    }
+
+    /// Gets the bytes of one file, unless the disk has them. True if the connection goes on.
+    fn get(&self, file: &Wanted, session: &mut Session) -> bool {
+        let path = file.path();
+        let disk = self.blocks.disk().map(|disk| (disk, disk.file(&path)));
+        if disk.as_ref().is_some_and(|(disk, place)| disk.holds(place, &file.version)) {
+            // What is there counts once the time is known to the second.
+            return match file.check || !file.version.is_exact() {
+                true => self.note(look(std::slice::from_ref(file), session, &self.directories).is_ok()),
+                false => true,
+            };
+        }
+        // It must be seen to be of one version with the bytes that others have, or fetch meanwhile. Where that costs a
+        // round trip, only what is there already counts, or may be there in later mounts.
+        let check = file.check
+            || self.remote.profile().pipelines()
+            || !file.version.is_exact()
+            || disk.is_some()
+            || self.blocks.holds_any(file.version.id);
+        let heard = || self.heard(&path);
+        let takes = || disk.as_ref().is_some_and(|(disk, _)| disk.takes(&file.version));
+        let outcome = fetch(file, session, &self.directories, self.remote.pool(), check, heard, takes);
+        self.keep(file, outcome, disk.as_ref())
     }
 
     fn wants_bytes(&self, file: &Wanted) -> bool {
@@ -288,9 +301,9 @@ impl Shared {
     }
 
     /// Puts what came where readers find it. True if the connection goes on.
-    fn keep(&self, file: &Wanted, outcome: Outcome) -> bool {
-        let bytes = match outcome {
-            Outcome::Whole(bytes) => bytes,
+    fn keep(&self, file: &Wanted, outcome: Outcome, disk: Option<&(&DiskCache, DiskFile)>) -> bool {
+        let (bytes, keeps) = match outcome {
+            Outcome::Whole { bytes, keeps } => (bytes, keeps),
             Outcome::Other => return self.note(true),
             Outcome::GaveWay => return false,
             Outcome::Broken(error) => {
@@ -301,18 +314,18 @@ impl Shared {
         let id = file.version.id;
         // Under the lock: nobody can begin to do something to the file until they are there.
         let state = self.state.lock();
-        match state.running.get(&file.path()) {
-            Some(Running { spoiled: false, waiters: 0, .. }) => {
-                self.blocks.insert_ahead(id, &bytes);
-            }
-            Some(Running { spoiled: false, .. }) => {
-                for (block, piece) in (0..).zip(bytes.chunks(crate::cache::block::BLOCK)) {
-                    self.blocks.insert(id, block * crate::cache::block::BLOCK as u64, piece.into());
-                }
-            }
-            _ => {}
+        let running = state.running.get(&file.path()).filter(|running| !running.spoiled);
+        let pieces = || (0..).step_by(BLOCK).zip(bytes.chunks(BLOCK));
+        match running.map(|running| running.waiters) {
+            Some(0) => drop(self.blocks.insert_ahead(id, &bytes)),
+            Some(_) => pieces().for_each(|(begin, piece)| self.blocks.insert(id, begin, piece.into())),
+            None => {}
         }
+        let keeps = keeps && running.is_some();
         MutexGuard::unlock_fair(state);
+        if let Some((disk, place)) = disk.filter(|_| keeps) {
+            pieces().for_each(|(begin, piece)| disk.put(place, &file.version, begin, piece.into()));
+        }
         self.note(true)
     }
 

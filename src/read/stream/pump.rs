@@ -192,6 +192,9 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let room = BLOCK - usize::try_from(stream.next % BLOCK as u64).unwrap_or(0);
         let (now, later) = bytes.split_at(bytes.len().min(room));
+        if stream.filling.is_empty() {
+            stream.filling_keeps = stream.keeps;
+        }
         stream.filling.extend_from_slice(now);
         stream.next += now.len() as u64;
         bytes = later;
@@ -200,7 +203,7 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
             let block: Arc<[u8]> = std::mem::take(&mut stream.filling).into();
             stream.filling.reserve(BLOCK);
             reader.sources.blocks.insert(reader.version.id, begin, block.clone());
-            if stream.keeps {
+            if stream.filling_keeps {
                 full.push((begin, block.clone()));
             }
             stream.recent.push_back((begin, block));
