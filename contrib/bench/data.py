@@ -22,7 +22,7 @@ def _big(root, name, mib, seed):
 
 
 def _flat(root):
-    (root / "flat").mkdir()
+    (root / "flat").mkdir(exist_ok=True)
     for i in range(20_000):
         (root / "flat" / f"f{i:05}.txt").write_bytes(b"x" * (i % 100))
 
@@ -32,14 +32,14 @@ def _tree(root):
     for d in range(100):
         for e in range(5):
             directory = root / f"tree/d{d:02}/e{e}"
-            directory.mkdir(parents=True)
+            directory.mkdir(parents=True, exist_ok=True)
             for f in range(4):
                 (directory / f"f{f}.txt").write_bytes(source.randbytes(source.randint(200, 16_000)))
 
 
 def _small(root):
     source = random.Random(4)
-    (root / "small").mkdir()
+    (root / "small").mkdir(exist_ok=True)
     for i in range(500):
         (root / "small" / f"s{i:03}.dat").write_bytes(source.randbytes(source.randint(1_000, 20_000)))
 

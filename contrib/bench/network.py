@@ -35,7 +35,7 @@ def build_wan_link(into: Path):
     """Compiles wan_link.rs. Raises LinkError where there is no rustc."""
     program = into / "wan_link"
     try:
-        subprocess.run(["rustc", "--edition", "2021", "-O", "-o", program, HERE / "wan_link.rs"], check=True)
+        subprocess.run(["rustc", "--edition", "2024", "-O", "-o", program, HERE / "wan_link.rs"], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise LinkError(f"this kernel has no netem, and wan_link.rs cannot be compiled instead: {error}") from error
     return program

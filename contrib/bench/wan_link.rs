@@ -1,7 +1,7 @@
 //! Joins two TUN devices, its standard input and its standard output, by a link of some delay and rate.
 //!
 //! ```text
-//! rustc --edition 2021 -O wan_link.rs
+//! rustc --edition 2024 -O wan_link.rs
 //! wan_link DELAY_US MBIT          each way; MBIT 0 for no limit
 //! ```
 //! For kernels without netem. Packets keep their order and none is lost but where the queue is full; TCP at both ends is
@@ -67,9 +67,15 @@ fn give(mut device: &File, queued: &AtomicUsize, way: &Receiver<Packet>) -> io::
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut numbers = std::env::args().skip(1);
     let (Some(delay), Some(rate)) = (numbers.next(), numbers.next()) else {
-        return Err("usage: wan_link DELAY_US MBIT, with a TUN device as standard input and one as standard output".into());
+        return Err(
+            "usage: wan_link DELAY_US MBIT, with a TUN device as standard input and one as standard output"
+                .into(),
+        );
     };
-    let line = Line { delay: Duration::from_micros(delay.parse()?), bytes_per_second: rate.parse::<f64>()? * 125_000.0 };
+    let line = Line {
+        delay: Duration::from_micros(delay.parse()?),
+        bytes_per_second: rate.parse::<f64>()? * 125_000.0,
+    };
     let ends = [
         File::from(io::stdin().as_fd().try_clone_to_owned()?),
         File::from(io::stdout().as_fd().try_clone_to_owned()?),
