@@ -92,7 +92,7 @@ impl ListingSource for OneDirectory {
     }
 
     fn list_together(&self, dirs: &[RemotePath], _: Deadline) -> Vec<Option<Listing>> {
-        vec![None; dirs.len()]
+        dirs.iter().map(|_| None).collect()
     }
 
     fn lists_together(&self) -> bool {
