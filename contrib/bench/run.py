@@ -210,7 +210,8 @@ class Bench:
         """What was run where, so that the figures mean something."""
         options = self.options
         known = peers.known(str(options.ftpfs), options.rclone)
-        versions = [known[name].version() for name in options.peers if known[name].path()]
+        # rclone may have two columns.
+        versions = dict.fromkeys(known[name].version() for name in options.peers if known[name].path())
         link = f"{self.network.kind}, round trip {self.rtt:.1f} ms as measured"
         if options.rate:
             link += f", {options.rate:g} Mbit/s each way"
