@@ -15,7 +15,7 @@ mod disk;
 mod reader;
 mod source;
 mod stream;
-mod window;
+pub mod window;
 
 use std::sync::Arc;
 use std::time::Duration;

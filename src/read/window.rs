@@ -18,7 +18,7 @@ const REST: u64 = 64 * 1024;
 /// The window of one stream: nothing for a first read in the middle of a file, doubled by each read that
 /// goes on where the last one ended.
 #[derive(Debug)]
-pub(super) struct Window {
+pub struct Window {
     ahead: u64,
     largest: u64,
     read_to: u64,
@@ -27,14 +27,14 @@ pub(super) struct Window {
 
 impl Window {
     /// The window of a stream that begins at `start`.
-    pub(super) fn new(start: u64, largest: u64) -> Window {
+    pub fn new(start: u64, largest: u64) -> Window {
         let ahead = if start == 0 { FIRST.min(largest) } else { 0 };
         Window { ahead, largest, read_to: start, started: false }
     }
 
     /// The reader wants (or has got) the bytes up to `end`, from `offset` on; returns how far to fetch of a
     /// file of `size` bytes.
-    pub(super) fn read(&mut self, offset: u64, end: u64, size: u64) -> u64 {
+    pub fn read(&mut self, offset: u64, end: u64, size: u64) -> u64 {
         let goes_on = offset > 0 && offset.abs_diff(self.read_to) <= SLACK && end > self.read_to;
         if goes_on && self.started {
             self.ahead = (self.ahead * 2).clamp(FIRST, self.largest.max(FIRST));
@@ -47,12 +47,12 @@ impl Window {
 
     /// What a stream that has nothing to do waits for before it goes on, though nobody waits: doing much
     /// seldom costs less than little often.
-    pub(super) fn worth_resuming(&self) -> u64 {
+    pub fn worth_resuming(&self) -> u64 {
         self.ahead / 2
     }
 
     /// Whether the reader has shown that it goes on.
-    pub(super) fn is_sequential(&self) -> bool {
+    pub fn is_sequential(&self) -> bool {
         self.ahead > 0
     }
 }
