@@ -99,6 +99,10 @@ impl ListingSource for OneDirectory {
         false
     }
 
+    fn list_ahead(&self, _: &RemotePath, _: Option<u64>, _: Deadline) -> Option<Listing> {
+        None
+    }
+
     fn list_with_targets(&self, dir: &RemotePath, deadline: Deadline) -> Result<Listing, Error> {
         self.list(dir, None, deadline)
     }

@@ -17,7 +17,7 @@ pub(super) enum AtOnce {
     /// The server has it not, and nothing was changed.
     Not,
     /// So many bytes were sent and taken, and perhaps settled.
-    Sent(u64, Option<Result<Settled, FtpError>>),
+    Sent(u64, Option<Box<Result<Settled, FtpError>>>),
     /// The server may have a part.
     Broken(FtpError),
 }
@@ -76,7 +76,7 @@ pub(super) fn send_at_once(
             if !was_ready {
                 file.shared.remote.pool().prepare_another();
             }
-            AtOnce::Sent(bytes.len() as u64, settled)
+            AtOnce::Sent(bytes.len() as u64, settled.map(Box::new))
         }
         Err(error) => {
             state.staged.broke(0);

@@ -355,7 +355,7 @@ fn send(
     match send_at_once(file, session, path, start, bound) {
         AtOnce::Not => {}
         AtOnce::Sent(size, None) => return Ok(Sent::All(size)),
-        AtOnce::Sent(size, Some(settled)) => return Ok(Sent::Settled(size, Box::new(settled))),
+        AtOnce::Sent(size, Some(settled)) => return Ok(Sent::Settled(size, settled)),
         AtOnce::Broken(error) => return Err(error.into()),
     }
     let error = match session.store_sized(name, at, size, bound.deadline()) {
