@@ -65,10 +65,6 @@ class Network:
         if shaped and wan_link:
             self.kind = "wan_link between TUN devices"
             ends = [_open_tun("client"), _open_tun("server")]
-            arguments = [wan_link, str(round(rtt * 500)), str(rate)]
-            self._link = subprocess.Popen(arguments, stdin=ends[0], stdout=ends[1])
-            for end in ends:
-                os.close(end)
             self._ip(f"link set server netns {self._pid}")
         else:
             self.kind = "veth"
@@ -80,6 +76,11 @@ class Network:
         for device, address in (("client", CLIENT), ("server", SERVER)):
             self._ip(f"addr add {address}/30 dev {device}", device)
             self._ip(f"link set {device} mtu 1500 txqueuelen 10000 up", device)
+        if shaped and wan_link:
+            # Not before: a packet for a device that is down would be an error.
+            self._link = subprocess.Popen([wan_link, str(round(rtt * 500)), str(rate)], stdin=ends[0], stdout=ends[1])
+            for end in ends:
+                os.close(end)
 
     def at_server(self, command):
         """The command, made to run at the server's end."""
@@ -94,8 +95,11 @@ class Network:
         least = float("inf")
         for _ in range(5):
             began = time.monotonic()
-            with socket.create_connection((SERVER, port), timeout=30):
-                least = min(least, time.monotonic() - began)
+            try:
+                with socket.create_connection((SERVER, port), timeout=30):
+                    least = min(least, time.monotonic() - began)
+            except OSError as error:
+                raise LinkError(f"nothing goes through the link: {error}") from error
         least *= 1000
         if not 0.95 * self.rtt <= least <= 1.2 * self.rtt + 5:
             raise LinkError(f"the round trip is {least:.1f} ms, not {self.rtt:g}")
@@ -103,7 +107,8 @@ class Network:
 
     def _run(self, command, device):
         at = self.at_server(command) if device == "server" else command
-        subprocess.run(at, check=True)
+        if subprocess.run(at).returncode:
+            raise LinkError(f"cannot make the link: {' '.join(command)}")
 
     def _ip(self, words, device="client"):
         self._run(["ip", *words.split()], device)
