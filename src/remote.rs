@@ -240,8 +240,9 @@ impl Remote {
         }
         match self.find(path, deadline) {
             Ok(found) => found.ok_or_else(|| self.absent("stat", path)),
-            // A directory that its own directory does not list, or not among its first 10,000 names.
-            Err(_) if entered.is_ok() => Ok(RemoteEntry {
+            // A directory whose own directory cannot be listed. Where nothing was told, nothing is known: the answer to
+            // CWD alone may have been another one's.
+            Err(error) if entered.is_ok() && !error.kind().is_of_connection() => Ok(RemoteEntry {
                 name: path.file_name().into(),
                 kind: EntryKind::Directory,
                 size: None,

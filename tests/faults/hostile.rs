@@ -99,3 +99,20 @@ fn one(verb: &'static str, mlst: bool, name: &str, bytes: &[u8], then: Then) {
     let errors = work(&client, &server);
     assert!(errors.is_empty(), "after {verb} {name}: {errors:?}");
 }
+
+/// A file is not a directory because CWD was answered so, when nothing else could be learned.
+#[test]
+fn a_wrong_answer_to_cwd_makes_no_directory_of_a_file() {
+    watched(|| {
+        let server = Server::start(Tree::sample(), Quirks { mlst: false, ..Quirks::default() });
+        let client = Client::of(&server);
+        server.quirks().said = vec![
+            Said::new("SIZE", usize::MAX, &b"550 No.\r\n"[..], Then::GoOn),
+            Said::new("CWD", usize::MAX, &b"250 OK\r\n"[..], Then::GoOn),
+            Said::new("EPSV", usize::MAX, &b""[..], Then::Close),
+            Said::new("PASV", usize::MAX, &b""[..], Then::Close),
+        ];
+        let told = client.remote.stat(&client.path("big"), client.deadline());
+        assert!(told.as_ref().is_err_and(is_clean), "{told:?}");
+    });
+}
