@@ -30,6 +30,7 @@ pub mod transfer;
 pub mod upload;
 pub mod warm;
 
+mod abandon;
 mod channel;
 mod flow;
 mod home;

@@ -39,6 +39,10 @@ pub struct Quirks {
     /// (vsftpd 3.0.3, ProFTPD 1.3.8, pure-ftpd 1.0.50; pyftpdlib 2.2.0 answers them at once, and EPSV ends the
     /// transfer).
     pub settles_behind: Capability,
+    /// A download whose data connection is closed by us is ended by a reply. `No`: pure-ftpd 1.0.50.
+    pub ends_abandoned: Capability,
+    /// Where it is not, how long the answer to a question behind it took at best.
+    pub abandoned_answer: Duration,
     /// Names that differ only in the case of letters are one (IIS, FileZilla Server).
     pub ignores_case: Capability,
     /// STAT lists whole directories on the control connection; see [`crate::ftp::inline`].

@@ -22,14 +22,14 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// [`Transfer::finish`] or [`Transfer::abandon`]; dropped in between, the connection is broken.
 #[derive(Debug)]
 pub struct Transfer<'a> {
-    control: &'a mut ControlConnection,
-    data: Option<Stream>,
+    pub(super) control: &'a mut ControlConnection,
+    pub(super) data: Option<Stream>,
     /// What ended the transfer before we asked: a few servers send no 1xx.
-    ended: Option<Reply>,
+    pub(super) ended: Option<Reply>,
     stall: Duration,
-    settled: bool,
-    profile: Arc<ServerProfile>,
-    next: Next<'a>,
+    pub(super) settled: bool,
+    pub(super) profile: Arc<ServerProfile>,
+    pub(super) next: Next<'a>,
     /// A byte has come.
     has_begun: bool,
 }
@@ -173,7 +173,7 @@ impl<'a> Transfer<'a> {
 
     /// Asks where to connect for the next transfer; whether it was asked. A control connection that is broken shows
     /// itself soon enough.
-    fn ask_ahead(&mut self, behind_data: bool) -> bool {
+    pub(super) fn ask_ahead(&mut self, behind_data: bool) -> bool {
         let Some(method) = self.next.asks_by.take() else { return false };
         // It names no address of ours: the way is a passive one.
         let request = method.command(self.control.local());
@@ -190,33 +190,12 @@ impl<'a> Transfer<'a> {
     }
 
     /// The reply after the announcement, which may have been overtaken by the data.
-    fn final_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+    pub(super) fn final_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
         let was_announced = self.control.was_announced();
         match self.control.reply(deadline)? {
             reply if reply.is_preliminary() && !was_announced => self.control.reply(deadline),
             reply => Ok(reply),
         }
-    }
-
-    /// Stops in the middle: closes the data connection and reads the one reply that ends the transfer,
-    /// whatever its code (vsftpd 426, pyftpdlib 426, pure-ftpd 150, anyone 226). ABOR is never sent: vsftpd
-    /// and ProFTPD ignore it and send the whole file.
-    ///
-    /// # Errors
-    /// A failed connection.
-    pub fn abandon(mut self, deadline: Deadline) -> Result<(), Error> {
-        drop(self.data.take());
-        if self.ended.is_none() {
-            let reply = self.final_reply(deadline)?;
-            if reply.is_preliminary() {
-                self.control.settle();
-            }
-        }
-        self.settled = true;
-        // It says nothing of how well it went.
-        self.next.was_ahead = false;
-        self.ask_ahead(false);
-        Ok(())
     }
 }
 

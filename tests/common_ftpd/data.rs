@@ -65,6 +65,9 @@ impl Connection<'_> {
         };
         for chunk in sent.chunks(CHUNK) {
             if data.write_all(chunk).is_err() {
+                if quirks.silent_abandoned {
+                    return Ok(());
+                }
                 return self.reply("426 Connection closed; transfer aborted");
             }
             self.shared.sent.fetch_add(chunk.len(), Ordering::SeqCst);

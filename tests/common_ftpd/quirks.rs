@@ -47,6 +47,8 @@ pub(crate) struct Quirks {
     pub(crate) late: Option<Late>,
     /// The control connection is closed after the final reply of each transfer.
     pub(crate) hang_up_after_transfer: bool,
+    /// A download whose data connection the client closes has no other end (pure-ftpd 1.0.50).
+    pub(crate) silent_abandoned: bool,
     /// Somebody else connects to the client's data port first and sends other bytes.
     pub(crate) stranger: bool,
     /// This many bytes more (or fewer) than SIZE says are sent by RETR.
@@ -102,6 +104,7 @@ impl Default for Quirks {
             places: None,
             late: None,
             hang_up_after_transfer: false,
+            silent_abandoned: false,
             stranger: false,
             extra: 0,
             listings: BTreeMap::new(),

@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
+use ftpfs::ftp::features::Capability;
 use ftpfs::remote::Kind;
 
-use crate::client::{Client, Options, SAMPLE_NAMES, is_clean, watched};
+use crate::client::{Client, Options, SAMPLE_NAMES, eventually, is_clean, watched};
 use crate::common_ftpd::{DataCut, DataCutEnd, Late, ListForm, Opening, Quirks, Rest, Server, Tree, pattern};
 
 fn reads_and_lists(server: &Server, client: &Client) {
@@ -264,5 +265,33 @@ fn a_file_that_grows_is_read_as_it_was_listed_or_not_at_all() {
         thread::sleep(Duration::from_millis(50));
         let size = server.tree().bytes("/home/u/log").unwrap().len();
         assert!(client.read_all("log").unwrap() == whole[..size]);
+    });
+}
+
+#[test]
+fn a_server_that_says_nothing_of_an_abandoned_download_keeps_its_connections() {
+    watched(|| {
+        let mut tree = Tree::sample();
+        let file = pattern(9, 32 << 20);
+        tree.put("/home/u/file", file.clone());
+        let server = Server::start(tree, Quirks { silent_abandoned: true, ..Quirks::default() });
+        let client = Client::of(&server);
+        let reader = client.open("file").unwrap();
+        for jump in 0..12_usize {
+            let offset = (jump * 7 % 12) * (2 << 20);
+            assert!(
+                client.read(&reader, offset, 4096).unwrap() == file[offset..offset + 4096],
+                "jump {jump}"
+            );
+        }
+        reader.close();
+        // Those that were abandoned are given back when it is known that they have ended.
+        eventually("the server is found to be silent", || {
+            client.remote.profile().quirks().ends_abandoned == Capability::No
+        });
+        assert_eq!(client.names("").unwrap().len(), 5);
+        // With an answer that never comes, each costs its connection.
+        let logins = server.count("USER");
+        assert!(logins <= Options::default().connections, "{logins} logins: {:?}", server.transcript());
     });
 }
