@@ -238,11 +238,11 @@ impl Remote {
         {
             return Err(self.error(Kind::NotFound, "stat", path, refusal));
         }
-        match self.find(path, deadline) {
+        // Where nothing was told, nothing is known: the answer to CWD alone may have been another one's.
+        match self.look_up(path, deadline)? {
             Ok(found) => found.ok_or_else(|| self.absent("stat", path)),
-            // A directory whose own directory cannot be listed. Where nothing was told, nothing is known: the answer to
-            // CWD alone may have been another one's.
-            Err(error) if entered.is_ok() && !error.kind().is_of_connection() => Ok(RemoteEntry {
+            // A directory that its own directory does not list, or not among its first 10,000 names.
+            Err(_) if entered.is_ok() => Ok(RemoteEntry {
                 name: path.file_name().into(),
                 kind: EntryKind::Directory,
                 size: None,

@@ -45,21 +45,6 @@ pub enum Kind {
     Failed,
 }
 
-impl Kind {
-    /// Whether it may be that the server has said nothing of what was asked.
-    pub fn is_of_connection(self) -> bool {
-        matches!(
-            self,
-            Kind::Failed
-                | Kind::Unreachable
-                | Kind::DeadlinePassed
-                | Kind::Garbled
-                | Kind::LoginFailed
-                | Kind::Insecure
-        )
-    }
-}
-
 /// A failed verb: what was tried, on which path of which server, and what came back. Cheap to clone, since
 /// everybody who waited for the same answer gets the same error.
 #[derive(Clone)]

@@ -152,9 +152,21 @@ impl Remote {
     /// [`Kind::NotADirectory`] when something on the way is none, [`Kind::Denied`], [`Kind::Failed`] when the
     /// listing does not tell, and the kinds of a failed connection.
     pub(crate) fn find(&self, path: &RemotePath, deadline: Deadline) -> Result<Option<RemoteEntry>, Error> {
+        self.look_up(path, deadline)?
+    }
+
+    /// As [`Remote::find`]; a failed connection, of which nothing can be concluded, is the outer error.
+    ///
+    /// # Errors
+    /// As [`Remote::find`].
+    pub(crate) fn look_up(
+        &self,
+        path: &RemotePath,
+        deadline: Deadline,
+    ) -> Result<Result<Option<RemoteEntry>, Error>, Error> {
         let Some(parent) = path.parent() else {
             // The root has no directory that lists it.
-            return Ok(Some(RemoteEntry {
+            let root = RemoteEntry {
                 name: (*b".").into(),
                 kind: EntryKind::Directory,
                 size: None,
@@ -162,20 +174,21 @@ impl Remote {
                 mode: None,
                 link_target: None,
                 unique: None,
-            }));
+            };
+            return Ok(Ok(Some(root)));
         };
         let list = |session: &mut Session, deadline| self.list_any(session, &parent, None, deadline);
         let listed = match self.attempt("list", &parent, Lane::Metadata, deadline, list)? {
             Ok(listed) => listed,
-            Err(refusal) => return self.find_in_refused(&parent, &refusal, deadline),
+            Err(refusal) => return Ok(self.find_in_refused(&parent, &refusal, deadline)),
         };
         let found = listed.listing.entries.into_iter().find(|entry| *entry.name == *path.file_name());
-        match (found, listed.truncated) {
+        Ok(match (found, listed.truncated) {
             (None, true) => {
                 Err(self.error(Kind::Failed, "list", &parent, "the server cut the listing short"))
             }
             (found, _) => Ok(found),
-        }
+        })
     }
 
     /// What can be said of the entries of a directory that the server does not list. Where it gives no reason

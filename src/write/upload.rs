@@ -69,8 +69,7 @@ pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<Delivered, Erro
     if let Err(error) = &result {
         let mut state = file.state.lock();
         let unheard = state.stream.is_some() && state.goal.is_none();
-        if unheard && !error.kind().is_of_connection() {
-            // The server itself said no: more bytes would be in vain.
+        if unheard && is_final(error.kind()) {
             state.refusal = Some(error.clone());
         }
         state.unsteady = true;
@@ -78,6 +77,19 @@ pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<Delivered, Erro
         log::debug!("upload of {} failed: {error}", state.path);
     }
     result
+}
+
+/// Whether the server itself said no, so that more bytes would be in vain.
+fn is_final(kind: Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Failed
+            | Kind::Unreachable
+            | Kind::DeadlinePassed
+            | Kind::Garbled
+            | Kind::LoginFailed
+            | Kind::Insecure
+    )
 }
 
 fn deliver(file: &Arc<WriteFile>, mut bound: Bound) -> Result<Delivered, Error> {
