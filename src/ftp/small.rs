@@ -11,7 +11,7 @@ use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::stream::Stream;
 use crate::ftp::upload::Upload;
-use crate::ftp::warm::{Readiness, Warm};
+use crate::ftp::warm::{Readiness, TRIAL, Warm};
 
 /// Most bytes of such a file: what any system takes at once for a connection that has sent nothing yet.
 pub const SMALL: usize = 64 * 1024;
@@ -157,7 +157,10 @@ impl Session {
             self.control.break_off();
         }
         let count = behind.commands.len() - 1;
-        let replies: Result<Vec<Reply>, Error> = (0..count).map(|_| self.control.reply(deadline)).collect();
+        // A server that reads commands while it takes data, and throws them away, is not waited for much longer.
+        let is_known = self.profile.quirks().settles_behind == Capability::Yes;
+        let bound = if is_known { deadline } else { deadline.at_most(TRIAL) };
+        let replies: Result<Vec<Reply>, Error> = (0..count).map(|_| self.control.reply(bound)).collect();
         let works = match (stored, &replies) {
             (Ok(_), Ok(_)) if is_in_turn => Some(Capability::Yes),
             (Ok(_), _) if !is_in_turn => Some(Capability::No),

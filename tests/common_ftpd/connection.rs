@@ -170,6 +170,11 @@ impl<'a> Connection<'a> {
         Ok(line)
     }
 
+    /// Reads the next command and does nothing.
+    pub(super) fn drop_next(&mut self) -> Step {
+        self.line().map(drop)
+    }
+
     fn maybe_cut(&mut self) -> Step {
         let cut = self.shared.quirks.lock().control_cut;
         if cut.is_some_and(|cut| self.replies == cut.after && self.number < cut.connections) {

@@ -66,6 +66,9 @@ impl Connection<'_> {
                 return Ok(());
             }
         }
+        while writing.drops_behind && self.has_line() {
+            self.drop_next()?;
+        }
         if let Some(early) = writing.early {
             self.reply("226 Transfer complete")?;
             match early {

@@ -63,6 +63,8 @@ pub(crate) struct Writing {
     /// Commands that came with STOR are answered before its end, and EPSV among them ends it without a word
     /// (pyftpdlib 2.2.0).
     pub(crate) out_of_turn: bool,
+    /// Commands that came with STOR are thrown away.
+    pub(crate) drops_behind: bool,
     /// Pause between the last byte and the 226.
     pub(crate) late_final: Option<Duration>,
     /// Pause after each 64 KiB that is read.
@@ -113,6 +115,7 @@ impl Default for Writing {
             short_by: 0,
             early: None,
             out_of_turn: false,
+            drops_behind: false,
             late_final: None,
             slow: None,
             tidies_names: false,

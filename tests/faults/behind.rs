@@ -57,9 +57,17 @@ fn a_small_file_is_settled_with_the_command_that_stores_it() {
 
 #[test]
 fn a_server_that_answers_out_of_turn_is_noticed_and_has_every_file_as_it_is() {
-    let mounted = store_all(Writing { out_of_turn: true, ..Writing::default() });
+    stores_one_of_them_twice(Writing { out_of_turn: true, ..Writing::default() });
+}
+
+#[test]
+fn a_server_that_loses_what_comes_during_a_transfer_is_noticed_and_has_every_file_as_it_is() {
+    stores_one_of_them_twice(Writing { drops_behind: true, ..Writing::default() });
+}
+
+fn stores_one_of_them_twice(writing: Writing) {
+    let mounted = store_all(writing);
     let commands = commands_of_the_last(&mounted);
     assert_eq!(commands, ["STOR", "EPSV", "SITE", "MFMT", "MLST"], "{:?}", mounted.server.transcript());
-    // One of them had to be stored again.
     assert_eq!(mounted.server.count("STOR"), FILES as usize + 1);
 }
