@@ -153,11 +153,11 @@ pub(super) struct Request {
 }
 
 /// The requests that have no answer yet: whatever happens, those who wait for them get one.
-struct Requests<'a> {
-    cache: &'a DirectoryCache,
-    left: std::collections::VecDeque<Request>,
-    deadline: Deadline,
-    now: Instant,
+pub(super) struct Requests<'a> {
+    pub(super) cache: &'a DirectoryCache,
+    pub(super) left: std::collections::VecDeque<Request>,
+    pub(super) deadline: Deadline,
+    pub(super) now: Instant,
 }
 
 impl Drop for Requests<'_> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::DirectoryCache;
+use super::ahead::{Request, Requests};
 use crate::deadline::Deadline;
 use crate::remote::RemotePath;
 use crate::workers::Workers;
@@ -24,9 +25,17 @@ const BOUND: Duration = Duration::from_secs(20);
 
 /// What is to be listed.
 pub(super) struct Beside {
-    /// In the order in which the walk comes by, with the time when that was asked.
-    queue: Mutex<VecDeque<(RemotePath, Instant)>>,
+    /// In the order in which the walk comes by.
+    queue: Mutex<VecDeque<Wanted>>,
     workers: Workers,
+}
+
+/// A directory that is to be listed.
+struct Wanted {
+    dir: RemotePath,
+    /// What the caller's clock told when it was asked for.
+    now: Instant,
+    asked: Instant,
 }
 
 impl Beside {
@@ -42,7 +51,8 @@ impl DirectoryCache {
         let mut queue = self.beside.queue.lock();
         let room = WAITING.saturating_sub(queue.len());
         let (dirs, left) = dirs.split_at(dirs.len().min(room));
-        queue.extend(dirs.iter().map(|dir| (dir.clone(), now)));
+        let asked = Instant::now();
+        queue.extend(dirs.iter().map(|dir| Wanted { dir: dir.clone(), now, asked }));
         drop(queue);
         self.gave_up(left.iter());
         for _ in dirs.iter().take(THREADS) {
@@ -57,27 +67,32 @@ impl DirectoryCache {
     }
 
     fn work_beside(&self) {
-        let begun = Instant::now();
-        while let Some((dir, asked)) = self.next_beside() {
-            // The caller's clock goes on.
-            let now = asked + begun.elapsed();
-            let Some(request) = self.register(std::iter::once(dir), now).pop() else { continue };
+        while let Some(Wanted { dir, now, asked }) = self.next_beside() {
             let deadline = Deadline::after(BOUND);
+            // The caller's clock goes on.
+            let now = now + asked.elapsed();
+            let left = self.register(std::iter::once(dir), now).into();
+            let mut requests = Requests { cache: self, left, deadline, now };
+            let Some(Request { dir, .. }) = requests.left.front() else { continue };
             let started = Instant::now();
-            match self.source.list_ahead(&request.dir, self.bytes_of(&request.dir), deadline) {
-                Some(listing) => self.land(&request, listing, now + started.elapsed(), deadline, now),
+            let listing = self.source.list_ahead(dir, self.bytes_of(dir), deadline);
+            match (listing, requests.left.pop_front()) {
+                (Some(listing), Some(request)) => {
+                    self.land(&request, listing, now + started.elapsed(), deadline, now);
+                }
                 // No connection to spare, or a directory that cannot be listed: who reads it finds out why.
-                None => {
-                    self.give_up(request, deadline, now);
+                (_, request) => {
+                    requests.left.extend(request);
+                    drop(requests);
                     let left = std::mem::take(&mut *self.beside.queue.lock());
-                    self.gave_up(left.iter().map(|(dir, _)| dir));
+                    self.gave_up(left.iter().map(|wanted| &wanted.dir));
                     return;
                 }
             }
         }
     }
 
-    fn next_beside(&self) -> Option<(RemotePath, Instant)> {
+    fn next_beside(&self) -> Option<Wanted> {
         self.beside.queue.lock().pop_front()
     }
 

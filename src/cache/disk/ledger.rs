@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::store::open_private;
 use crate::sys;
 
 /// The ledger, locked: nobody else writes blocks or throws any out until it is dropped.
@@ -24,14 +25,7 @@ impl Ledger {
     /// # Errors
     /// The disk.
     pub(super) fn lock(path: &Path) -> io::Result<Ledger> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)?;
+        let file = open_private(path)?;
         // Given back when the file is closed, however this process ends.
         sys::lock(&file)?;
         let mut bytes = [0; 16];

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::format::Key;
+use super::store::open_private;
 use crate::ftp::config::{SessionConfig, TlsConfig, TlsMode};
 use crate::remote::RemotePath;
 
@@ -66,14 +67,7 @@ impl Generation {
         let dir = dir.join("servers");
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let name: String = identity.0[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(dir.join(name))?;
+        let file = open_private(&dir.join(name))?;
         let mut number = [0; 16];
         let generation = Generation { identity, file, key: Mutex::default() };
         if generation.file.read_at(&mut number, 0)? == number.len() {

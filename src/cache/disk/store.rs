@@ -319,6 +319,21 @@ fn cost(len: u64) -> u64 {
     len.next_multiple_of(PAGE).max(LEAST)
 }
 
+/// Opens, or makes, a file that is written in place and that nobody else may read.
+///
+/// # Errors
+/// The disk.
+pub(super) fn open_private(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
 fn open(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NOATIME).open(path)
 }

@@ -104,14 +104,19 @@ fn a_server_that_lists_one_at_a_time_is_asked_for_the_next_ones_beside() {
 
 #[test]
 fn who_waits_for_one_that_fails_beside_asks_for_it_himself() {
-    let bench = walked(&["a", "untold"], true);
+    asks_for_it_himself("untold");
+    asks_for_it_himself("panic");
+}
+
+fn asks_for_it_himself(name: &str) {
+    let bench = walked(&["a", name], true);
     bench.script.together.store(false, Ordering::Relaxed);
     bench.release.send(()).unwrap();
     bench.read("/");
     thread::scope(|scope| {
         let first = scope.spawn(|| bench.read("/a"));
         until_ahead(&bench, 1);
-        let second = scope.spawn(|| bench.read("/untold"));
+        let second = scope.spawn(|| bench.read(&format!("/{name}")));
         // One for each question that is on its way, or comes: nobody may be left without an answer.
         (0..8).for_each(|_| bench.release.send(()).unwrap());
         assert_eq!((first.join().unwrap(), second.join().unwrap()), (2, 2));
