@@ -123,6 +123,7 @@ impl Reader {
         // The block that the disk was asked for last.
         let mut asked = None;
         let mut from_disk = false;
+        let began = Instant::now();
         let mut state = self.state.lock();
         loop {
             if let Some(error) = &state.stale {
@@ -149,6 +150,11 @@ impl Reader {
             }
             let Patience::Until(deadline) = patience else { return Err(ReadError::WouldBlock) };
             if deadline.passed() {
+                if self.sources.remote.pool().waited_in_vain(began) {
+                    // Nor does who asks next have a stream to wait for.
+                    state.streams.iter_mut().filter(|s| s.waiters == 0).for_each(|s| s.stop = true);
+                    self.changed.notify_all();
+                }
                 let cause = "the bytes did not come in time";
                 let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path(), cause);
                 return Err(ReadError::Remote(error));

@@ -9,13 +9,16 @@ pub struct Lease {
     session: Option<Session>,
     lane: Lane,
     fresh: bool,
+    /// How many commands the session had sent when it was lent.
+    before: u64,
     /// Dropped when the connection has been given back.
     ending: Option<EndsSoon>,
 }
 
 impl Lease {
     pub(super) fn new(pool: &Pool, session: Session, lane: Lane, fresh: bool) -> Lease {
-        Lease { pool: pool.clone(), session: Some(session), lane, fresh, ending: None }
+        let before = session.commands_sent();
+        Lease { pool: pool.clone(), session: Some(session), lane, fresh, before, ending: None }
     }
 
     /// Keeps what says that it ends soon, until it has ended.
@@ -38,11 +41,13 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut session) = self.session.take() else { return };
         let ready = session.is_ready();
+        // One that was not used says nothing of the server.
+        let answered = ready && session.commands_sent() != self.before;
         let mut state = self.pool.0.state.lock();
         if self.lane == Lane::Data {
             state.data -= 1;
         }
-        if ready {
+        if answered {
             self.pool.heard();
             state.breaker.succeeded();
         }

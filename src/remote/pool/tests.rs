@@ -91,6 +91,35 @@ fn another_connection_is_prepared_but_not_the_last_one_and_not_many() {
     }
 }
 
+/// The kernel asks again at once for what it did not get: it is not to wait as long again.
+#[test]
+fn a_server_that_says_nothing_while_others_wait_in_vain_is_given_up() {
+    let server = Scripted::start(&[]);
+    let pool = pool(&server, 1);
+    let mut held = pool.lease(Lane::Metadata, deadline()).unwrap();
+    let (began, second) = (Instant::now(), Duration::from_secs(1));
+    let is_given_up = |after: Duration| {
+        let mut state = pool.0.state.lock();
+        pool.0.note_wait_in_vain(&mut state, began, began + after);
+        state.breaker.open().is_some()
+    };
+    assert!(!is_given_up(second * 10), "it may be slow");
+    pool.0.heard.store(pool.0.millis(began + second * 10), Ordering::Relaxed);
+    assert!(!is_given_up(second * 20), "it was heard of");
+    assert!(is_given_up(second * 30));
+    assert!(pool.lease(Lane::Metadata, deadline()).is_err(), "one more waits for it");
+    held.session().unwrap().enter(b"/", deadline()).unwrap();
+    drop(held);
+    let unused = pool.lease(Lane::Metadata, deadline()).expect("it has answered");
+    pool.0.state.lock().breaker.failed(
+        began,
+        began + second * 30,
+        LoginError::Failed(FtpError::Closed(None)),
+    );
+    drop(unused);
+    assert!(pool.lease(Lane::Metadata, deadline()).is_err(), "a connection that was not used says nothing");
+}
+
 fn asked() -> crate::ftp::warm::Warm {
     crate::ftp::warm::Warm::Asked { method: crate::ftp::data::Method::Epsv, behind_data: false }
 }
