@@ -10,13 +10,17 @@ use crate::common::content::{MIB, link_big_file};
 use crate::common::mount::Mount;
 use crate::common::server::{Kind, Options, Server, User};
 use crate::common::trace::verbs;
-use crate::common::{fresh_dir, writable_dir};
+use crate::common::{fresh_dir, tls_version, writable_dir};
 
 on_every_server!(five_thousand_new_names_cost_one_listing, a_gigabyte_written_stays_in_its_memory);
 
 const BOUND: Duration = Duration::from_secs(240);
 
 fn five_thousand_new_names_cost_one_listing(kind: Kind) {
+    // ProFTPD 1.3.8 gives two tickets of TLS 1.3 with a login and none with an upload, so that each second new file costs
+    // a login; and it does not accept one for 200 ms after each session that ends. More would take ten minutes.
+    let few = kind == Kind::Proftpd && tls_version().as_deref() == Some("1.3");
+    let names = if few { 500 } else { 5000 };
     let served = writable_dir("served-");
     let server = Server::start(kind, served.path(), &Options::default());
     // On a slow machine this takes longer than a listing is believed by default.
@@ -24,25 +28,29 @@ fn five_thousand_new_names_cost_one_listing(kind: Kind) {
     succeeded("mkdir", shell(BOUND, mount.path(), "mkdir flat; ls flat", &[]));
     let before = mount.trace().len();
     assert!(before > 0, "no protocol trace: {}", mount.log());
+    // Written by a program that looks at close(2), which the shell does not.
     let script = r#"
         cd flat
-        for number in $(seq 5000); do echo "$number" >"f$number"; done
-        for number in $(seq 1 50 5000); do
+        perl -e 'for (1..shift) { open(F, ">", "f$_") && print(F "$_\n") && close(F) or die "f$_: $!" }' "$1" || exit
+        for number in $(seq 1 50 "$1"); do
             [ -s "f$number" ]
             [ ! -e "absent$number" ]
             rm "f$((number + 1))"
         done
-        perl -e 'for (my $n = 1; $n <= 5000; $n += 50) { rename("f$n", "m$n") or die }'
+        perl -e 'for ($n = 1, $end = shift; $n <= $end; $n += 50) { rename("f$n", "m$n") or die }' "$1"
         mkdir dir
         ls | wc -l
         ls -l | awk '$5 > 0 && /^-/' | wc -l"#;
-    let told = succeeded("create", shell(BOUND, mount.path(), script, &[]));
-    assert_eq!(String::from_utf8_lossy(&told), "4901\n4900\n");
+    let argument = names.to_string();
+    let told = succeeded("create", shell(BOUND, mount.path(), script, &[argument.as_ref()]));
+    let left = names - names / 50;
+    assert_eq!(String::from_utf8_lossy(&told), format!("{}\n{left}\n", left + 1));
     let sent = verbs(&mount.trace()[before..]);
     let listings: usize = ["LIST", "MLSD", "NLST", "STAT"].iter().filter_map(|verb| sent.get(*verb)).sum();
     assert!(listings <= 1, "{sent:?}");
-    assert_eq!(fs::read_dir(served.path().join("flat")).unwrap().count(), 4901);
-    assert_eq!(fs::read_to_string(served.path().join("flat/m4951")).unwrap(), "4951\n");
+    assert_eq!(fs::read_dir(served.path().join("flat")).unwrap().count(), left + 1);
+    let last = names - 49;
+    assert_eq!(fs::read_to_string(served.path().join(format!("flat/m{last}"))).unwrap(), format!("{last}\n"));
 }
 
 fn a_gigabyte_written_stays_in_its_memory(kind: Kind) {
