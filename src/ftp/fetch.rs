@@ -1,5 +1,7 @@
 //! Listings and file contents.
 
+use std::time::Instant;
+
 use crate::deadline::Deadline;
 use crate::ftp::channel::Plan;
 use crate::ftp::command::Command;
@@ -14,6 +16,9 @@ use crate::ftp::transfer::Transfer;
 
 /// Received at once from a data connection.
 const CHUNK: usize = 64 * 1024;
+
+/// What a listing that still comes is given up with.
+const UNENDED: &str = "receiving a listing that goes on (operation_timeout= allows more time)";
 
 /// A directory as listed.
 #[derive(Debug)]
@@ -122,17 +127,23 @@ impl Session {
             }
             other => other?,
         };
+        let began = Instant::now();
         let mut chunk = vec![0; CHUNK];
+        let mut received = false;
         let mut last = b'\n';
         loop {
             match transfer.read_by(&mut chunk, deadline) {
                 Ok(0) => break,
                 Ok(n) => {
                     parser.push(&chunk[..n])?;
+                    received = true;
                     last = chunk[n - 1];
                 }
                 // A half line is a cut for certain.
                 Err(Error::SilentEnd) if may_end_silently && last == b'\n' => break,
+                Err(Error::Deadline { .. }) if deadline.passed() && received => {
+                    return Err(Error::Deadline { doing: UNENDED, after: began.elapsed() });
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -91,3 +91,23 @@ fn what_failed_is_told_when_no_time_is_left_for_another_attempt() {
         assert_ne!(error.kind(), Kind::DeadlinePassed, "{error}");
     });
 }
+
+/// Only the user can know how long a directory may take.
+#[test]
+fn a_listing_that_takes_too_long_tells_what_allows_more_time() {
+    watched(|| {
+        let mut tree = Tree::sample();
+        tree.put_directory("/home/u/many");
+        for number in 0..20_000 {
+            tree.put(&format!("/home/u/many/file-{number:06}"), Vec::new());
+        }
+        let slow = Some(Duration::from_millis(100));
+        let server = Server::start(tree, Quirks { slow, ..Quirks::default() });
+        let operation = Duration::from_secs(1);
+        let client = Client::connect(&server, Options { operation, ..Options::default() }).unwrap();
+        let error = client.names("many").unwrap_err();
+        assert!(error.to_string().contains("operation_timeout="), "{error}");
+        server.quirks().slow = None;
+        eventually("it is listed", || client.names("many").is_ok_and(|names| names.len() == 20_000));
+    });
+}
