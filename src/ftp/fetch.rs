@@ -1,6 +1,6 @@
 //! Listings and file contents.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::ftp::channel::Plan;
@@ -19,6 +19,9 @@ const CHUNK: usize = 64 * 1024;
 
 /// What a listing that still comes is given up with.
 const UNENDED: &str = "receiving a listing that goes on (operation_timeout= allows more time)";
+
+/// A listing of which a part came within this time goes on.
+const RECENT: Duration = Duration::from_secs(5);
 
 /// A directory as listed.
 #[derive(Debug)]
@@ -129,19 +132,21 @@ impl Session {
         };
         let began = Instant::now();
         let mut chunk = vec![0; CHUNK];
-        let mut received = false;
+        let mut last_chunk = None::<Instant>;
         let mut last = b'\n';
         loop {
             match transfer.read_by(&mut chunk, deadline) {
                 Ok(0) => break,
                 Ok(n) => {
                     parser.push(&chunk[..n])?;
-                    received = true;
+                    last_chunk = Some(Instant::now());
                     last = chunk[n - 1];
                 }
                 // A half line is a cut for certain.
                 Err(Error::SilentEnd) if may_end_silently && last == b'\n' => break,
-                Err(Error::Deadline { .. }) if deadline.passed() && received => {
+                Err(Error::Deadline { .. })
+                    if deadline.passed() && last_chunk.is_some_and(|at| at.elapsed() < RECENT) =>
+                {
                     return Err(Error::Deadline { doing: UNENDED, after: began.elapsed() });
                 }
                 Err(error) => return Err(error),

@@ -24,6 +24,10 @@ const ABSENT: &str = "/.ftpfs-order-probe";
 /// What CLNT tells of us.
 const CLIENT: &str = "ftpfs";
 
+/// What a silent port 990 is told with.
+const SILENT_990: &str =
+    "waiting for a greeting on port 990, where servers mostly begin with TLS, as ftps:// does";
+
 /// A session that is logged in, with TYPE I set.
 #[derive(Debug)]
 pub struct Session {
@@ -152,6 +156,9 @@ impl Session {
             let reply = match self.control.reply(deadline) {
                 // ProFTPD 1.3.8 at MaxInstances closes without a byte.
                 Err(error @ Error::Closed(_)) => return Err(LoginError::Full(error)),
+                Err(Error::Deadline { after, .. }) if self.may_want_tls_first() => {
+                    return Err(Error::Deadline { doing: SILENT_990, after }.into());
+                }
                 other => other?,
             };
             // 120: ready in some minutes (RFC 959 s.5.4).
@@ -166,6 +173,12 @@ impl Session {
         self.profile.learn_greeting(&greeting);
         self.control.set_double_iac(self.profile.doubles_iac());
         Ok(())
+    }
+
+    /// Whether a server that says nothing may wait for TLS, as they do on port 990 (IANA: ftps).
+    fn may_want_tls_first(&self) -> bool {
+        let begins = self.config.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Implicit);
+        self.config.port == 990 && !begins
     }
 
     /// Asks for TLS and secures the connection (RFC 4217 s.4). Nothing is sent together with AUTH: pyftpdlib

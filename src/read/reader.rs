@@ -17,6 +17,10 @@ use crate::remote::{Error, Kind, RemotePath};
 /// Streams of one file at once; a further one waits until another ends.
 const STREAMS_PER_FILE: usize = 16;
 
+/// What a reader gave up waiting for is not waited for again so soon: the kernel asks once more, at once, for a page that
+/// it did not get, and its caller would wait twice as long as promised.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
+
 /// One version of one file, shared by all handles that have it open.
 ///
 /// 1. Bytes are delivered only while the file is this version as far as is known; once it is seen to be
@@ -42,6 +46,8 @@ pub(super) struct State {
     pub(super) next_id: u64,
     /// The file is no longer this version.
     pub(super) stale: Option<Error>,
+    /// When and why a reader gave up waiting; `None` since bytes came.
+    pub(super) gave_up: Option<(Instant, Error)>,
     pub(super) closed: bool,
 }
 
@@ -123,7 +129,6 @@ impl Reader {
         // The block that the disk was asked for last.
         let mut asked = None;
         let mut from_disk = false;
-        let began = Instant::now();
         let mut state = self.state.lock();
         loop {
             if let Some(error) = &state.stale {
@@ -149,14 +154,14 @@ impl Reader {
                 continue;
             }
             let Patience::Until(deadline) = patience else { return Err(ReadError::WouldBlock) };
+            if let Some((_, error)) = state.gave_up.as_ref().filter(|(when, _)| when.elapsed() < ASKED_AGAIN)
+            {
+                return Err(ReadError::Remote(error.clone()));
+            }
             if deadline.passed() {
-                if self.sources.remote.pool().waited_in_vain(began) {
-                    // Nor does who asks next have a stream to wait for.
-                    state.streams.iter_mut().filter(|s| s.waiters == 0).for_each(|s| s.stop = true);
-                    self.changed.notify_all();
-                }
                 let cause = "the bytes did not come in time";
                 let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path(), cause);
+                state.gave_up = Some((Instant::now(), error.clone()));
                 return Err(ReadError::Remote(error));
             }
             if state.streams.is_empty() && !std::mem::replace(&mut looked_ahead, true) {

@@ -36,18 +36,13 @@ impl<E: Clone> Breaker<E> {
         self.next_try
     }
 
-    /// Whether an outage since `since` is long enough to be told.
-    pub(crate) fn is_long(since: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(since) >= PATIENCE
-    }
-
     /// An attempt that began at `started` failed.
     pub(crate) fn failed(&mut self, started: Instant, now: Instant, error: E) {
         let since = *self.failing_since.get_or_insert(started);
         let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(10));
         self.failures += 1;
         self.next_try = Some(now + pause.min(LONGEST_PAUSE));
-        if self.open.is_some() || Self::is_long(since, now) {
+        if self.open.is_some() || now.saturating_duration_since(since) >= PATIENCE {
             self.open = Some(error);
         }
     }

@@ -224,8 +224,7 @@ impl Pool {
         let ticket = state.tickets;
         state.queue.push_back((ticket, lane));
         shared.waiting.store(state.queue.len(), Ordering::Relaxed);
-        let began = Instant::now();
-        let patience = began + ENDING;
+        let patience = Instant::now() + ENDING;
         let outcome = loop {
             if state.closing {
                 break Err(Unavailable::Closing);
@@ -234,7 +233,6 @@ impl Pool {
                 break Err(Unavailable::Login(error.clone()));
             }
             if deadline.passed() {
-                shared.note_wait_in_vain(&mut state, began, Instant::now());
                 break Err(Unavailable::Deadline(state.full.as_ref().map(|(_, error)| error.clone())));
             }
             let now = Instant::now();
@@ -277,15 +275,6 @@ impl Pool {
     /// Tells that bytes came over a lease: the server is there.
     pub fn heard(&self) {
         self.0.note_heard();
-    }
-
-    /// Tells that a caller who waited for the server since `began` has given up. If nothing was heard of it for long, it
-    /// is taken for one that cannot be reached: the kernel asks at once again for a page that it did not get, and would
-    /// wait as long again. True if it is given up.
-    pub fn waited_in_vain(&self, began: Instant) -> bool {
-        let mut state = self.0.state.lock();
-        self.0.note_wait_in_vain(&mut state, began, Instant::now());
-        state.breaker.open().is_some()
     }
 
     /// A lease is about to be given back.
@@ -429,25 +418,6 @@ impl Shared {
         self.heard.store(self.millis(Instant::now()).saturating_add(1), Ordering::Relaxed);
     }
 
-    /// See [`Pool::waited_in_vain`].
-    fn note_wait_in_vain(&self, state: &mut State, began: Instant, now: Instant) {
-        if state.full.is_some() || state.breaker.open().is_some() {
-            return;
-        }
-        let heard = self.heard.load(Ordering::Relaxed).checked_sub(1);
-        let heard = heard.map_or(self.begun, |millis| self.begun + Duration::from_millis(millis));
-        let since = began.max(heard);
-        if !Breaker::<LoginError>::is_long(since, now) {
-            return;
-        }
-        let silence = FtpError::Deadline {
-            doing: "waiting for a word of the server",
-            after: now.saturating_duration_since(since),
-        };
-        self.note_outage(state, since, now, LoginError::Failed(silence));
-        self.changed.notify_all();
-    }
-
     fn millis(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX)
     }
@@ -468,6 +438,8 @@ impl Shared {
                 log::log!(level, "{error}; going on with {} connections", state.open);
                 let others = state.open;
                 state.limit.refused(others, now);
+                state.breaker.succeeded();
+                self.changed.notify_all();
             }
             LoginError::Full(_) => {
                 log::info!("{error}; trying again");
@@ -483,20 +455,14 @@ impl Shared {
             }
             LoginError::Failed(_) => {
                 log::info!("no connection: {error}");
-                self.note_outage(state, started, now, error);
+                let was_open = state.breaker.open().is_some();
+                state.breaker.failed(started, now, error);
+                if let Some(error) = state.breaker.open().filter(|_| !was_open) {
+                    log::warn!("the server cannot be reached, operations fail until it can: {error}");
+                }
             }
         }
         // A server that is given up is tried from time to time.
-        self.wake();
-    }
-
-    /// The server was not to be had since `since`.
-    fn note_outage(&self, state: &mut State, since: Instant, now: Instant, error: LoginError) {
-        let was_open = state.breaker.open().is_some();
-        state.breaker.failed(since, now, error);
-        if let Some(error) = state.breaker.open().filter(|_| !was_open) {
-            log::warn!("the server cannot be reached, operations fail until it can: {error}");
-        }
         self.wake();
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ftpfs::remote::Kind;
 
 use crate::client::{Client, LATE, OPERATION, Options, SAMPLE_NAMES, eventually, is_clean, watched};
-use crate::common_ftpd::{Quirks, Refusal, Said, Server, Then, Tree};
+use crate::common_ftpd::{DataCut, DataCutEnd, Quirks, Refusal, Said, Server, Then, Tree};
 
 #[test]
 fn a_dead_server_fails_calls_in_time_then_at_once_and_is_found_again_by_itself() {
@@ -101,13 +101,35 @@ fn a_listing_that_takes_too_long_tells_what_allows_more_time() {
         for number in 0..20_000 {
             tree.put(&format!("/home/u/many/file-{number:06}"), Vec::new());
         }
-        let slow = Some(Duration::from_millis(100));
+        let slow = Some(Duration::from_millis(300));
         let server = Server::start(tree, Quirks { slow, ..Quirks::default() });
-        let operation = Duration::from_secs(1);
+        let operation = Duration::from_secs(3);
         let client = Client::connect(&server, Options { operation, ..Options::default() }).unwrap();
         let error = client.names("many").unwrap_err();
         assert!(error.to_string().contains("operation_timeout="), "{error}");
         server.quirks().slow = None;
         eventually("it is listed", || client.names("many").is_ok_and(|names| names.len() == 20_000));
+    });
+}
+
+/// The kernel asks once more, at once, for a page that it did not get.
+#[test]
+fn who_reads_of_a_silent_server_waits_once() {
+    watched(|| {
+        let server = Server::start(Tree::sample(), Quirks::default());
+        let operation = Duration::from_secs(4);
+        let client = Client::connect(&server, Options { operation, ..Options::default() }).unwrap();
+        let big = server.tree().bytes("/home/u/big").unwrap();
+        let reader = client.open("big").unwrap();
+        server.quirks().data_cut = Some(DataCut { after: 0, times: usize::MAX, end: DataCutEnd::Stalls });
+        let error = client.read(&reader, 0, 1000).unwrap_err();
+        assert_eq!(error.kind(), Kind::DeadlinePassed, "{error}");
+        let begun = Instant::now();
+        assert!(client.read(&reader, 0, 1000).is_err());
+        assert!(begun.elapsed() < operation / 2, "it waited again: {:?}", begun.elapsed());
+        server.quirks().data_cut = None;
+        eventually("it is read again", || {
+            client.read(&reader, 0, 1000).is_ok_and(|bytes| bytes == big[..1000])
+        });
     });
 }

@@ -1,6 +1,7 @@
 //! TLS with servers that are not who they should be, with those who stand in between, and with connections that are cut.
 
 use std::fs;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
@@ -262,6 +263,20 @@ fn a_handshake_that_cannot_work_is_told_with_its_remedy() {
     assert!(text.contains("no version of TLS in common"), "{text}");
     let error = connect(&front, TlsMode::Implicit, &trusting()).err().expect("it does not begin with TLS");
     assert!(error.kind() == Kind::Insecure && error.to_string().contains("ftpes://"), "{error}");
+}
+
+/// A server on port 990 waits for TLS before it greets, and says nothing to who does not begin with it.
+#[test]
+fn silence_on_the_port_of_implicit_tls_is_told_with_its_remedy() {
+    watched(|| {
+        // Its backlog takes the connections; nobody answers them.
+        let _silent = TcpListener::bind("127.0.99.0:990").unwrap();
+        let address = "127.0.99.0:990".parse().unwrap();
+        for options in [tls(TlsMode::Explicit, &trusting()), Options::default()] {
+            let error = Client::connect_to(address, options).err().expect("nobody is there");
+            assert!(is_clean(&error) && error.to_string().contains("ftps://"), "{error}");
+        }
+    });
 }
 
 #[test]

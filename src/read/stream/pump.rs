@@ -186,6 +186,7 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
 /// Makes bytes visible to readers; full blocks go to the cache.
 pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
     let mut state = reader.state.lock();
+    state.gave_up = None;
     let State { streams, .. } = &mut *state;
     let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else { return };
     let mut full = Vec::new();

@@ -91,33 +91,25 @@ fn another_connection_is_prepared_but_not_the_last_one_and_not_many() {
     }
 }
 
-/// The kernel asks again at once for what it did not get: it is not to wait as long again.
 #[test]
-fn a_server_that_says_nothing_while_others_wait_in_vain_is_given_up() {
+fn a_connection_that_was_not_used_says_nothing_of_the_server() {
     let server = Scripted::start(&[]);
     let pool = pool(&server, 1);
-    let mut held = pool.lease(Lane::Metadata, deadline()).unwrap();
-    let (began, second) = (Instant::now(), Duration::from_secs(1));
-    let is_given_up = |after: Duration| {
-        let mut state = pool.0.state.lock();
-        pool.0.note_wait_in_vain(&mut state, began, began + after);
-        state.breaker.open().is_some()
+    let fail = || {
+        let now = Instant::now();
+        let outage = LoginError::Failed(FtpError::Closed(None));
+        pool.0.state.lock().breaker.failed(now, now + Duration::from_secs(60), outage);
     };
-    assert!(!is_given_up(second * 10), "it may be slow");
-    pool.0.heard.store(pool.0.millis(began + second * 10), Ordering::Relaxed);
-    assert!(!is_given_up(second * 20), "it was heard of");
-    assert!(is_given_up(second * 30));
-    assert!(pool.lease(Lane::Metadata, deadline()).is_err(), "one more waits for it");
-    held.session().unwrap().enter(b"/", deadline()).unwrap();
-    drop(held);
-    let unused = pool.lease(Lane::Metadata, deadline()).expect("it has answered");
-    pool.0.state.lock().breaker.failed(
-        began,
-        began + second * 30,
-        LoginError::Failed(FtpError::Closed(None)),
-    );
+    let unused = pool.lease(Lane::Metadata, deadline()).unwrap();
+    fail();
     drop(unused);
-    assert!(pool.lease(Lane::Metadata, deadline()).is_err(), "a connection that was not used says nothing");
+    assert!(matches!(pool.lease(Lane::Metadata, deadline()), Err(Unavailable::Login(_))));
+    pool.0.state.lock().breaker.succeeded();
+    let mut used = pool.lease(Lane::Metadata, deadline()).unwrap();
+    used.session().unwrap().enter(b"/", deadline()).unwrap();
+    fail();
+    drop(used);
+    assert!(pool.lease(Lane::Metadata, deadline()).is_ok(), "it has answered");
 }
 
 fn asked() -> crate::ftp::warm::Warm {
