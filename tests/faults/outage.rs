@@ -117,7 +117,7 @@ fn a_listing_that_takes_too_long_tells_what_allows_more_time() {
 fn who_reads_of_a_silent_server_waits_once() {
     watched(|| {
         let server = Server::start(Tree::sample(), Quirks::default());
-        let operation = Duration::from_secs(4);
+        let operation = Duration::from_secs(3);
         let client = Client::connect(&server, Options { operation, ..Options::default() }).unwrap();
         let big = server.tree().bytes("/home/u/big").unwrap();
         let reader = client.open("big").unwrap();
