@@ -395,6 +395,7 @@ impl WriteFile {
     pub fn flush(self: &Arc<Self>) -> Result<(), WriteError> {
         let mut bound = Bound::new(self.shared.bound);
         let mut decided = None;
+        let mut met = None;
         let mut state = self.state.lock();
         state.failure = None;
         let wanted = state.changes;
@@ -434,18 +435,24 @@ impl WriteFile {
                 }
                 continue;
             }
-            // The upload that we have waited for has used the time up.
-            if let Some(failure) = state.failure.take().filter(|_| bound.deadline().passed()) {
-                return Err(failure.into());
+            if let Some(failure) = state.failure.take() {
+                // The upload that we have waited for has used the time up.
+                if bound.deadline().passed() {
+                    return Err(failure.into());
+                }
+                met = Some(failure);
             }
             state.busy = true;
             state.goal = Some(state.goal());
             state.refusal = None;
             drop(state);
             let bound = std::mem::replace(&mut bound, Bound::new(self.shared.bound));
-            match upload::run(self, bound)? {
-                Delivered::Confirmed => return Ok(()),
-                Delivered::GivenUp => state = self.state.lock(),
+            match upload::run(self, bound) {
+                Ok(Delivered::Confirmed) => return Ok(()),
+                Ok(Delivered::GivenUp) => state = self.state.lock(),
+                // What that upload met tells more than that too little time was left for another.
+                Err(late) if late.kind() == Kind::DeadlinePassed => return Err(met.unwrap_or(late).into()),
+                Err(error) => return Err(error.into()),
             }
         }
     }

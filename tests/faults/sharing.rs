@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::bounded::{eventually, within};
-use crate::common_ftpd::{FaultAt, FaultEnd, Quirks, Server, Tree, UploadFault, Writing, pattern};
-use crate::mounted::{CALL, HEALING, Mounted, OPERATION, close, errno_name, store, sync};
+use crate::common_ftpd::{FaultAt, FaultEnd, Quirks, Refusal, Server, Tree, UploadFault, Writing, pattern};
+use crate::mounted::{CALL, HEALING, Mounted, OPERATION, close, create, errno, errno_name, store, sync};
 
 const SIZE: usize = 1 << 20;
 const PIECE: usize = 40_000;
@@ -156,6 +156,42 @@ fn what_a_dead_server_could_not_take_is_kept_and_sent_when_it_is_back() {
         assert!(bytes == expected);
         drop(mount);
     }
+}
+
+/// A child that is forked meanwhile closes its copy of the descriptor: two flush one file, and the second has little time
+/// left when the first has failed.
+#[test]
+fn who_waited_for_an_upload_of_another_hears_what_that_met() {
+    let mounted = Mounted::good(Tree::sample());
+    let path = mounted.path("new");
+    let file = within(CALL, "write", move || {
+        let mut file = create(&path)?;
+        file.write_all(&pattern(1, 100_000)).map(|()| Arc::new(file))
+    });
+    let file = file.unwrap();
+    let fault = UploadFault { at: FaultAt::Byte(0), end: FaultEnd::ControlToo, times: usize::MAX };
+    mounted.break_by(Writing { fault: Some(fault), ..Writing::default() });
+    mounted.server.quirks().places = Some((0, Refusal::Mute));
+    // Not fsync(2): the kernel has one wait for the other.
+    let flush = |file: &Arc<File>| {
+        let copy = file.try_clone().unwrap();
+        thread::spawn(move || close(copy))
+    };
+    let first = flush(&file);
+    eventually(CALL, "the first upload to fail", || (mounted.server.cuts() > 0).then_some(()));
+    thread::sleep(OPERATION / 3);
+    let second = flush(&file);
+    for thread in [first, second] {
+        let result = within(CALL, "close", move || thread.join()).unwrap();
+        assert_eq!(errno(&result), nix::libc::EIO, "{result:?}");
+    }
+    mounted.server.quirks().places = None;
+    mounted.heal();
+    eventually(HEALING, "an fsync", || {
+        let file = file.clone();
+        within(CALL, "fsync", move || file.sync_all()).ok()
+    });
+    assert!(mounted.landed("new").is_some_and(|bytes| bytes == pattern(1, 100_000)));
 }
 
 #[test]
