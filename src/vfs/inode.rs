@@ -30,7 +30,8 @@ pub const ROOT: u64 = 1;
 pub(super) struct Table {
     base: RemotePath,
     next: u64,
-    nodes: HashMap<u64, Node>,
+    /// Boxed, since a table has up to twice as many places as it has inodes, and is there twice while it grows.
+    nodes: HashMap<u64, Box<Node>>,
     names: HashMap<(u64, Name), u64>,
 }
 
@@ -109,7 +110,7 @@ pub(super) struct Seen {
 impl Table {
     /// A table that holds the root of a mount that shows `base`.
     pub(super) fn new(base: RemotePath) -> Table {
-        let root = Node::new(Standing::Root, EntryKind::Directory);
+        let root = Box::new(Node::new(Standing::Root, EntryKind::Directory));
         Table { base, next: ROOT + 1, nodes: HashMap::from([(ROOT, root)]), names: HashMap::new() }
     }
 
@@ -173,7 +174,7 @@ impl Table {
         node.children += 1;
         let ino = self.next;
         self.next += 1;
-        self.nodes.insert(ino, Node::new(Standing::Named(parent, name.clone()), kind));
+        self.nodes.insert(ino, Box::new(Node::new(Standing::Named(parent, name.clone()), kind)));
         self.names.insert(key, ino);
         Ok(ino)
     }
@@ -226,7 +227,7 @@ impl Table {
 
     /// Notes that what is kept under a hidden name is gone from the server too.
     pub(super) fn unhide(&mut self, ino: u64) {
-        if matches!(self.nodes.get(&ino), Some(Node { standing: Standing::Hidden(..), .. })) {
+        if self.nodes.get(&ino).is_some_and(|node| matches!(node.standing, Standing::Hidden(..))) {
             self.detach(ino, Standing::Unlinked);
         }
     }
@@ -347,7 +348,7 @@ impl Table {
 
     /// Removes `ino` if nothing needs it, and then what stayed only for its sake.
     fn collect(&mut self, ino: u64) {
-        if self.nodes.get(&ino).is_some_and(Node::is_unused)
+        if self.nodes.get(&ino).is_some_and(|node| node.is_unused())
             && let Some(node) = self.nodes.remove(&ino)
         {
             self.leave(ino, &node.standing);
@@ -478,11 +479,11 @@ impl Table {
     }
 
     fn node(&self, ino: u64) -> Result<&Node, Error> {
-        self.nodes.get(&ino).filter(|node| !node.is_replaced()).ok_or(Error::Stale)
+        self.nodes.get(&ino).map(Box::as_ref).filter(|node| !node.is_replaced()).ok_or(Error::Stale)
     }
 
     fn node_mut(&mut self, ino: u64) -> Result<&mut Node, Error> {
-        self.nodes.get_mut(&ino).filter(|node| !node.is_replaced()).ok_or(Error::Stale)
+        self.nodes.get_mut(&ino).map(Box::as_mut).filter(|node| !node.is_replaced()).ok_or(Error::Stale)
     }
 
     #[cfg(test)]
