@@ -44,7 +44,60 @@ def _small(root):
         (root / "small" / f"s{i:03}.dat").write_bytes(source.randbytes(source.randint(1_000, 20_000)))
 
 
+# The last bytes of a sparse file.
+END = b"the end."
+
+
+def name(number):
+    """The name of a file of the part `open`."""
+    return f"o{number:04}"
+
+
+def content(number):
+    """What is in it: 4,096 bytes at most, of many lengths."""
+    return random.Random(number).randbytes(1 + number * 37 % 4096)
+
+
+def _open(root):
+    top = root / "scale/open"
+    top.mkdir(parents=True, exist_ok=True)
+    for number in range(1024):
+        (top / name(number)).write_bytes(content(number))
+
+
+def _names(root, count):
+    top = root / f"scale/names-{count}"
+    top.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        os.close(os.open(f"{top}/file-{number:07}.txt", os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def _dirs(root, count):
+    """`count` directories, ten in each, and a file of one byte in every one."""
+    top = root / f"scale/dirs-{count}"
+    top.mkdir(parents=True, exist_ok=True)
+    places = [str(top)]
+    for number in range(count):
+        if number:
+            # The parent of number n is number (n - 1) // 10.
+            places.append(f"{places[(number - 1) // 10]}/d{number % 10}")
+            os.mkdir(places[number])
+        with open(f"{places[number]}/file", "wb") as file:
+            file.write(b"1")
+
+
+def _sparse(root, size):
+    (root / "scale").mkdir(exist_ok=True)
+    with open(root / f"scale/sparse-{size}", "wb") as file:
+        file.seek(size - len(END))
+        file.write(END)
+
+
 PARTS = {
+    **{f"names-{count}": lambda root, count=count: _names(root, count) for count in (10_000, 100_000, 1_000_000)},
+    **{f"dirs-{count}": lambda root, count=count: _dirs(root, count) for count in (1_000, 10_000, 100_000)},
+    **{f"sparse-{size}": lambda root, size=size: _sparse(root, size) for size in (1 << 30, 100 << 30)},
+    "open": _open,
     "big256": lambda root: _big(root, "256m.bin", 256, 1),
     "big1g": lambda root: _big(root, "1g.bin", 1024, 2),
     "flat": _flat,
@@ -77,9 +130,10 @@ def expect(root: Path, into: Path):
 
 
 def warm(root: Path):
-    """Reads all once, so that no row waits for the disk of the server."""
-    for path in root.rglob("*"):
-        if path.is_file():
+    """Reads all once, so that no row waits for the disk of the server; not the scale table's, which was just made or has
+    little in it."""
+    for top in (path for path in root.iterdir() if path.name != "scale"):
+        for path in (path for path in top.rglob("*") if path.is_file()):
             with open(path, "rb") as file:
                 while file.read(MIB):
                     pass

@@ -5,6 +5,7 @@
   contrib/bench/run.py                                          a link without delay, vsftpd
   contrib/bench/run.py --rtt 50 --rate 200                      a link of 50 ms and 200 Mbit/s
   contrib/bench/run.py --server proftpd-tls --work seqread256,find_600dirs --peers ftpfs,curl
+  contrib/bench/run.py --scale                                  how time and memory grow
 
 Needs root, for network namespaces, servers and mounts. All of it is in namespaces of its own (of mounts, processes and
 network), which go when the script ends, however it ends. Each row begins with a new mount and empty caches, and checks
@@ -29,7 +30,7 @@ import data
 import network
 import peers
 import servers
-from works import PRELUDE, WORKS
+from works import PRELUDE, SCALE, WORKS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -45,9 +46,11 @@ def arguments():
     parser.add_argument("--server", default="vsftpd", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--rtt", type=float, default=0, metavar="MS", help="round trip of the link (0)")
     parser.add_argument("--rate", type=float, default=0, metavar="MBIT", help="its rate, each way (0: no limit)")
-    parser.add_argument("--work", default=",".join(WORKS), metavar="A,B", help="rows: %(default)s")
-    parser.add_argument("--peers", default="ftpfs,rclone,curl,lftp", metavar="A,B",
-                        help="columns: %(default)s; rclone-full has --vfs-cache-mode full")
+    parser.add_argument("--work", metavar="A,B", help=f"rows: {','.join(WORKS)}")
+    parser.add_argument("--scale", action="store_true",
+                        help="the rows that show how cost grows, with the memory of each, for mounts (a million files)")
+    parser.add_argument("--peers", metavar="A,B",
+                        help="columns: ftpfs,rclone,curl,lftp, with --scale ftpfs; rclone-full has --vfs-cache-mode full")
     parser.add_argument("--timeout", type=float, default=120, metavar="S", help="for one row of one peer (120)")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="the median of so many (1)")
     parser.add_argument("--ftpfs", default=TARGET / "release/ftpfs", metavar="PROGRAM")
@@ -57,8 +60,10 @@ def arguments():
                         help="keep the server's files there for the next run (1.4 GB for all rows)")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.work, options.peers = options.work.split(","), options.peers.split(",")
-    for given, there in ((options.work, WORKS), (options.peers, peers.known("", ""))):
+    options.rows = SCALE if options.scale else WORKS
+    options.work = options.work.split(",") if options.work else list(options.rows)
+    options.peers = (options.peers or ("ftpfs" if options.scale else "ftpfs,rclone,curl,lftp")).split(",")
+    for given, there in ((options.work, options.rows), (options.peers, peers.known("", ""))):
         for name in given:
             if name not in there:
                 parser.error(f"there is no {name}, but {', '.join(there)}")
@@ -118,7 +123,7 @@ class Bench:
         self.root = options.data.resolve() / "root" if options.data else self.run / "data/root"
         self.root.mkdir(parents=True, exist_ok=True)
         say("making the data")
-        data.make(self.root, {part for work in options.work for part in WORKS[work].needs})
+        data.make(self.root, {part for work in options.work for part in options.rows[work].needs})
         data.expect(self.root, self.run / "expected")
         data.warm(self.root)
         self.network = network.Network(options.rtt, options.rate, inside["link"])
@@ -149,7 +154,7 @@ class Bench:
 
     def once(self, peer, name):
         """Seconds (None: out of time), why it failed, and the peak of memory in KiB."""
-        work = WORKS[name]
+        work = self.options.rows[name]
         for directory in (self.run / "out", self.root / "in"):
             subprocess.run(["find", directory, "-mindepth", "1", "-delete"], check=True)
         mount, peak = None, 0
@@ -172,7 +177,7 @@ class Bench:
 
     def cell(self, peer, name):
         """A cell of the table, and the peak of memory in KiB."""
-        if peer.kind not in WORKS[name].run:
+        if peer.kind not in self.options.rows[name].run:
             return MISSING, 0
         times, most = [], 0
         for _ in range(self.options.repeat):
@@ -185,7 +190,8 @@ class Bench:
                 return f"> {self.options.timeout:g}", most
             times.append(seconds)
         median = statistics.median(times)
-        return f"{median:.3f}" if median < 1 else f"{median:.2f}", most
+        seconds = f"{median:.3f}" if median < 1 else f"{median:.2f}"
+        return f"{seconds} ({most / 1024:.0f} MiB)" if self.options.scale and most else seconds, most
 
     def all(self):
         """Every row of every peer; the table's columns by peer."""

@@ -80,3 +80,26 @@ WORKS = {
         "mount": f'cmp "$MNT/big/256m.bin" {_BIG}',
     }, before={"mount": f'cmp "$MNT/big/256m.bin" {_BIG}'}),
 }
+
+# How cost grows: the same work on ten times as much, and much of other things. `--scale` runs these.
+_LIST = 'ls -l "$MNT/scale/{0}" > "$OUT/listed"'
+_LISTED = """find "$DATA/scale/{0}" -type f -printf '%f %s\\n' | sort | cmp - <(names_and_sizes < "$OUT/listed")"""
+_FIND = """find "$MNT/scale/{0}" -printf '%y %P %s\\n' > "$OUT/found"
+  test "$(grep -c '^d' "$OUT/found")" = {1} && test "$(grep -c '^f .* 1$' "$OUT/found")" = {1}"""
+
+SCALE = {
+    **{f"ls_{name}": Work((f"names-{count}",), {"mount": _LIST.format(f"names-{count}")},
+                          check=_LISTED.format(f"names-{count}"))
+       for name, count in (("10k", 10_000), ("100k", 100_000), ("1m", 1_000_000))},
+    **{f"find_{name}dirs": Work((f"dirs-{count}",), {"mount": _FIND.format(f"dirs-{count}", count)})
+       for name, count in (("1k", 1_000), ("10k", 10_000), ("100k", 100_000))},
+    **{f"sparse_{name}": Work((f"sparse-{size}",),
+                              {"mount": f'"$PYTHON" "$HERE/scale.py" sparse "$MNT/scale/sparse-{size}" {size}'})
+       for name, size in (("1g", 1 << 30), ("100g", 100 << 30))},
+    **{f"open_{count}": Work(("open",),
+                             {"mount": f'"$PYTHON" "$HERE/scale.py" open "$MNT/scale/open" {count}'})
+       for count in (10, 100, 1_000)},
+    **{f"processes_{count}": Work(("open",),
+                                  {"mount": f'"$PYTHON" "$HERE/scale.py" processes "$MNT/scale/open" {count}'})
+       for count in (1, 8, 64)},
+}
