@@ -242,15 +242,20 @@ impl Remote {
         match self.look_up(path, deadline)? {
             Ok(found) => found.ok_or_else(|| self.absent("stat", path)),
             // A directory that its own directory does not list, or not among its first 10,000 names.
-            Err(_) if entered.is_ok() => Ok(RemoteEntry {
-                name: path.file_name().into(),
-                kind: EntryKind::Directory,
-                size: None,
-                modified: None,
-                mode: None,
-                link_target: None,
-                unique: None,
-            }),
+            Err(_) if entered.is_ok() => {
+                let enter =
+                    |session: &mut Session, deadline| session.enter_for_certain(path.as_bytes(), deadline);
+                self.run("stat", path, Lane::Metadata, deadline, enter)?;
+                Ok(RemoteEntry {
+                    name: path.file_name().into(),
+                    kind: EntryKind::Directory,
+                    size: None,
+                    modified: None,
+                    mode: None,
+                    link_target: None,
+                    unique: None,
+                })
+            }
             Err(error) => Err(error),
         }
     }

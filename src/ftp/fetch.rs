@@ -104,6 +104,20 @@ impl Session {
         self.control.perform(Command::with("CWD", dir), deadline).map(drop)
     }
 
+    /// As [`Session::enter`], by an answer that is certainly to this: where a server has said more than it was asked for,
+    /// each answer is taken for the next command's, until one does not fit. RFC 959 has 200 for NOOP and for little else.
+    ///
+    /// # Errors
+    /// As there; [`Error::Misbehaved`] when an answer did not fit.
+    pub fn enter_for_certain(&mut self, dir: &[u8], deadline: Deadline) -> Result<(), Error> {
+        let reply = self.control.exchange(Command::bare("NOOP"), deadline)?;
+        if reply.code() != 200 {
+            self.control.break_off();
+            return Err(Error::Misbehaved("NOOP was answered with what answers another command"));
+        }
+        self.enter(dir, deadline)
+    }
+
     fn list_by(
         &mut self,
         command: ListCommand,

@@ -24,7 +24,6 @@ on_every_server!(
 
 const BOUND: Duration = Duration::from_secs(60);
 const WIDE: usize = 12;
-/// The mount's default.
 const CONNECTIONS: usize = 16;
 
 fn a_walk_costs_no_data_connection_for_each_directory(kind: Kind) {
@@ -38,7 +37,8 @@ fn a_walk_costs_no_data_connection_for_each_directory(kind: Kind) {
         }
     }
     let server = Server::start(kind, served.path(), &Options::default());
-    let mount = Mount::start(&server.url(User::Tester, "/"), &["debug"]);
+    let options = ["debug", &format!("connections={CONNECTIONS}")];
+    let mount = Mount::start(&server.url(User::Tester, "/"), &options);
     same_attributes(BOUND, kind, served.path(), mount.path(), seconds(SystemTime::now()));
     let counts = verbs(&mount.trace());
     let count = |verb: &str| counts.get(verb).copied().unwrap_or(0);
