@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use ftpfs::cache::{BlockCache, DirectoryCache, FileVersion, Versions};
 use ftpfs::deadline::Deadline;
-use ftpfs::ftp::config::{Login, SessionConfig, Timeouts};
+use ftpfs::ftp::config::{Login, SessionConfig, Timeouts, TlsMode};
 use ftpfs::read::{Config, Patience, ReadError, Reader, Readers};
 use ftpfs::remote::{Error, Kind, Listing, Remote, RemotePath};
 use ftpfs::secret::Secret;
 
-use crate::common_ftpd::Server;
+use crate::common::pki::{self, Flaw};
+use crate::common::tls_version;
+use crate::common_ftpd::{Front, Manners, Server};
+use crate::secured;
 
 /// The bound of every operation in these tests.
 pub(crate) const OPERATION: Duration = Duration::from_secs(8);
@@ -105,6 +108,13 @@ pub(crate) fn session_config(address: SocketAddr, options: &Options) -> SessionC
     }
 }
 
+/// TLS in front of a server, for as long as the tests run, where `FTPFS_TEST_TLS` asks for it. It insists on resumption.
+pub(crate) fn secured_front(server: SocketAddr) -> SocketAddr {
+    let mut manners = Manners::new(pki::identity(&["127.0.0.1"], Flaw::None));
+    manners.demands_resumption = true;
+    Front::start(server, manners).address()
+}
+
 /// One mount without a mount.
 pub(crate) struct Client {
     pub(crate) remote: Arc<Remote>,
@@ -115,7 +125,13 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(server: &Server, options: Options) -> Result<Client, Error> {
-        Client::connect_to(server.address(), options)
+        match tls_version().filter(|_| options.tls.is_none()) {
+            None => Client::connect_to(server.address(), options),
+            Some(version) => Client::connect_to(
+                secured_front(server.address()),
+                Options { tls: secured::tls(TlsMode::Explicit, &secured::only(&version)).tls, ..options },
+            ),
+        }
     }
 
     pub(crate) fn connect_to(address: SocketAddr, options: Options) -> Result<Client, Error> {

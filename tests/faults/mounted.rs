@@ -8,8 +8,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::client::secured_front;
 use crate::common::bounded::{eventually, within};
 use crate::common::mount::Mount;
+use crate::common::tls_version;
 use crate::common_ftpd::{Quirks, Server, Tree, Writing};
 
 /// The bound of one operation on a file, told to the mount.
@@ -53,7 +55,11 @@ impl Mounted {
     pub(crate) fn start(tree: Tree, quirks: Quirks, more: &[&str]) -> Mounted {
         let server = Server::start(tree, quirks);
         let options = [&OPTIONS[..], more].concat();
-        let mount = Mount::start(&format!("ftp://u:secret@{}/", server.address()), &options);
+        let url = match tls_version() {
+            None => format!("ftp://u:secret@{}/", server.address()),
+            Some(_) => format!("ftpes://u:secret@{}/", secured_front(server.address())),
+        };
+        let mount = Mount::start(&url, &options);
         Mounted { mount, server }
     }
 

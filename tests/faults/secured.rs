@@ -35,6 +35,12 @@ pub(crate) fn trusting() -> TlsSettings {
     TlsSettings { authorities: Some(pki::authority()), ..TlsSettings::default() }
 }
 
+/// The same with one version of TLS, `1.2` or `1.3`.
+pub(crate) fn only(version: &str) -> TlsSettings {
+    let versions = if version == "1.2" { TlsVersions::Only12 } else { TlsVersions::Only13 };
+    TlsSettings { versions, ..trusting() }
+}
+
 pub(crate) fn tls(mode: TlsMode, settings: &TlsSettings) -> Options {
     let client = TlsClient::new(settings).unwrap();
     let tls = TlsConfig {
