@@ -1,5 +1,5 @@
 //! TLS in front of the server: takes secured connections and speaks clear text to the server behind it, so that
-//! everything which that one does wrong can be done over TLS, too. Passive mode only.
+//! everything which that one does wrong can be done over TLS, too. Not by PASV, and IPv4 only.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -324,6 +324,13 @@ fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+/// Who makes a data connection.
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Client,
+    Server,
+}
+
 /// One control connection.
 struct Control<'a> {
     shared: &'a Arc<Shared>,
@@ -410,11 +417,38 @@ impl Control<'_> {
                 self.private = level == "P";
                 self.answer("200 level set\r\n")
             }
-            _ => {
-                self.unanswered.push_back(None);
-                self.server.write_all(line.as_bytes())
+            ["EPRT", address] => {
+                let port = address.split('|').nth(3).and_then(|port| port.parse().ok()).unwrap_or(0);
+                let ours = self.expect_data(port, Side::Server)?;
+                self.pass_to_server(&format!("EPRT |1|127.0.0.1|{ours}|\r\n"))
             }
+            ["PORT", address] => {
+                let bytes: Vec<u16> = address.split(',').filter_map(|byte| byte.parse().ok()).collect();
+                let port = if let [.., high, low] = bytes[..] { high << 8 | low } else { 0 };
+                let ours = self.expect_data(port, Side::Server)?;
+                self.pass_to_server(&format!("PORT 127,0,0,1,{},{}\r\n", ours >> 8, ours & 255))
+            }
+            _ => self.pass_to_server(line),
         }
+    }
+
+    fn pass_to_server(&mut self, line: &str) -> io::Result<()> {
+        self.unanswered.push_back(None);
+        self.server.write_all(line.as_bytes())
+    }
+
+    /// Waits for a data connection of one side, to carry it on to `port` of the other one; returns where.
+    fn expect_data(&mut self, port: u16, comes_from: Side) -> io::Result<u16> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let ours = listener.local_addr()?.port();
+        let shared = self.shared.clone();
+        let (config, private) = (self.config.clone(), self.private);
+        let manners = self.shared.manners.lock().clone();
+        self.data = Some(std::thread::spawn(move || {
+            relay_data(&shared, &manners, &listener, (comes_from, port), private.then_some(config))
+                .unwrap_or(true)
+        }));
+        Ok(ours)
     }
 
     /// Answers a command behind the answers to those before it.
@@ -445,14 +479,7 @@ impl Control<'_> {
     fn reply(&mut self, line: &str) -> io::Result<()> {
         if line.starts_with("229 ") {
             let port = line.split('|').nth(3).and_then(|port| port.parse().ok()).unwrap_or(0);
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let ours = listener.local_addr()?.port();
-            let shared = self.shared.clone();
-            let (config, private) = (self.config.clone(), self.private);
-            let manners = self.shared.manners.lock().clone();
-            self.data = Some(std::thread::spawn(move || {
-                relay_data(&shared, &manners, &listener, port, private.then_some(config)).unwrap_or(true)
-            }));
+            let ours = self.expect_data(port, Side::Client)?;
             return self.client.write_all(format!("229 Extended passive (|||{ours}|)\r\n").as_bytes());
         }
         // What the data connection came to is known before the final reply is passed on.
@@ -473,12 +500,16 @@ fn relay_data(
     shared: &Shared,
     manners: &Manners,
     listener: &TcpListener,
-    port: u16,
+    (comes_from, port): (Side, u16),
     config: Option<Arc<ServerConfig>>,
 ) -> io::Result<bool> {
     socket2::SockRef::from(listener).set_read_timeout(Some(PATIENCE))?;
-    let (client, _) = listener.accept()?;
-    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let (came, _) = listener.accept()?;
+    let made = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let (client, server) = match comes_from {
+        Side::Client => (came, made),
+        Side::Server => (made, came),
+    };
     let relayed = relay_bytes(shared, manners, client, &server, config);
     if relayed.is_err() && !manners.believes_any_end {
         // What ended without a word is broken to the server behind, too.

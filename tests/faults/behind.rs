@@ -11,7 +11,7 @@ const FILES: u64 = 8;
 
 /// Stores small files of a mode that no umask gives, and sees that the server has them as they are.
 fn store_all(writing: Writing) -> Mounted {
-    let mounted = Mounted::good(Tree::bare());
+    let mounted = Mounted::plain(Tree::bare());
     mounted.break_by(writing);
     mounted.call("a listing", |dir| fs::read_dir(dir).map(Iterator::count)).unwrap();
     for number in 0..FILES {

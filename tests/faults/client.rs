@@ -134,6 +134,12 @@ impl Client {
         }
     }
 
+    /// As [`Client::connect`], but always in clear text: for what [`secured_front`] does not pass on (PASV, active mode,
+    /// IPv6, the moment at which something is said) and for what is not done over TLS.
+    pub(crate) fn plain(server: &Server, options: Options) -> Result<Client, Error> {
+        Client::connect_to(server.address(), options)
+    }
+
     pub(crate) fn connect_to(address: SocketAddr, options: Options) -> Result<Client, Error> {
         let config = session_config(address, &options);
         let deadline = Deadline::after(options.operation);

@@ -64,7 +64,7 @@ fn alone() {
     watched(move || {
         let server = Server::start(Tree::sample(), Quirks::default());
         let before = threads();
-        let client = Client::of(&server);
+        let client = Client::plain(&server, Options::default()).unwrap();
         let readers: Vec<_> = (0..3).map(|_| client.open("big").unwrap()).collect();
         for reader in &readers {
             client.read(reader, 100_000, 10).unwrap();
@@ -75,7 +75,7 @@ fn alone() {
         crate::client::eventually("the threads of a client end", || threads() <= before);
         // Nor does one whose login was refused, or that nobody closed.
         server.quirks().account = Some("money");
-        assert!(Client::connect(&server, Options::default()).is_err());
+        assert!(Client::plain(&server, Options::default()).is_err());
         crate::client::eventually("the threads of a refused login end", || threads() <= before);
     });
 }

@@ -11,7 +11,7 @@ use crate::common_ftpd::{Passive, Quirks, Server, Tree};
 fn works(quirks: Quirks, mode: Mode) -> (Server, Client) {
     let server = Server::start(Tree::sample(), quirks);
     let data = DataConfig { mode, ..DataConfig::default() };
-    let client = Client::connect(&server, Options { data, ..Options::default() }).unwrap();
+    let client = Client::plain(&server, Options { data, ..Options::default() }).unwrap();
     assert_eq!(client.names("").unwrap(), SAMPLE_NAMES);
     assert!(client.read_all("big").unwrap() == server.tree().bytes("/home/u/big").unwrap());
     (server, client)
@@ -70,7 +70,7 @@ fn a_reply_without_a_port_is_a_clean_error() {
             let quirks = Quirks { epsv: Passive::Refused, pasv, ..Quirks::default() };
             let server = Server::start(Tree::sample(), quirks);
             let data = DataConfig { mode: Mode::Passive, ..DataConfig::default() };
-            let client = Client::connect(&server, Options { data, ..Options::default() }).unwrap();
+            let client = Client::plain(&server, Options { data, ..Options::default() }).unwrap();
             let error = client.list("").unwrap_err();
             assert!(is_clean(&error) || error.kind() == ftpfs::remote::Kind::Unsupported, "{error:?}");
             server.quirks().pasv = Passive::Works;

@@ -66,7 +66,7 @@ fn ipv6_works_passive_and_active() {
         watched(move || {
             let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
             let server = Server::start_at(address, Tree::sample(), Quirks { epsv, ..Quirks::default() });
-            let client = Client::of(&server);
+            let client = Client::plain(&server, Options::default()).unwrap();
             assert_eq!(client.names("").unwrap(), SAMPLE_NAMES);
             assert!(client.read_all("big").unwrap() == server.tree().bytes("/home/u/big").unwrap());
             assert_eq!(server.count("PASV") + server.count("PORT"), 0);

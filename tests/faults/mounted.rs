@@ -54,12 +54,21 @@ impl Mounted {
 
     pub(crate) fn start(tree: Tree, quirks: Quirks, more: &[&str]) -> Mounted {
         let server = Server::start(tree, quirks);
-        let options = [&OPTIONS[..], more].concat();
         let url = match tls_version() {
             None => format!("ftp://u:secret@{}/", server.address()),
             Some(_) => format!("ftpes://u:secret@{}/", secured_front(server.address())),
         };
-        let mount = Mount::start(&url, &options);
+        Mounted::at(&url, server, more)
+    }
+
+    /// A good server, in clear text whatever `FTPFS_TEST_TLS` says: for what is not done over TLS.
+    pub(crate) fn plain(tree: Tree) -> Mounted {
+        let server = Server::start(tree, Quirks::default());
+        Mounted::at(&format!("ftp://u:secret@{}/", server.address()), server, &[])
+    }
+
+    fn at(url: &str, server: Server, more: &[&str]) -> Mounted {
+        let mount = Mount::start(url, &[&OPTIONS[..], more].concat());
         Mounted { mount, server }
     }
 

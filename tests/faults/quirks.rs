@@ -59,7 +59,7 @@ fn a_server_that_announces_nothing_gives_and_takes_large_files() {
             let quirks = Quirks { opening: Opening::Missing, mlst, ..Quirks::default() };
             let server = Server::start(tree, quirks);
             let data = DataConfig { mode, ..DataConfig::default() };
-            let client = Client::connect(&server, Options { data, ..Options::default() }).unwrap();
+            let client = Client::plain(&server, Options { data, ..Options::default() }).unwrap();
             // The first transfer, of which nothing is known.
             assert!(client.read_all("large").unwrap() == pattern(5, LARGE));
             client.names("").unwrap();
@@ -201,7 +201,7 @@ fn what_answers_epsv_and_leads_nowhere_is_asked_for_last() {
             Quirks { epsv: Passive::Dead, epsv_only: true, eprt: false, port: false, ..Quirks::default() };
         let server = Server::start(Tree::sample(), quirks);
         let data = DataConfig { mode: Mode::Auto, ..DataConfig::default() };
-        let client = Client::connect(&server, Options { data, ..Options::default() }).unwrap();
+        let client = Client::plain(&server, Options { data, ..Options::default() }).unwrap();
         all_is_right(&server, &client);
         let profile = client.remote.profile();
         assert_eq!(profile.method(), Some(Method::Pasv));

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
-use ftpfs::ftp::config::{KnownServers, Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsVersions};
+use ftpfs::ftp::config::{KnownServers, Mode, Pin, TlsClient, TlsConfig, TlsMode, TlsSettings, TlsVersions};
 use ftpfs::ftp::features::Capability;
 use ftpfs::ftp::upload::StoreAt;
 use ftpfs::remote::{Error, Kind, Lane};
@@ -73,18 +73,22 @@ fn refused(server: &Server, front: &Front, mode: TlsMode, settings: &TlsSettings
 
 #[test]
 fn files_are_read_over_both_versions_and_each_data_connection_resumes() {
-    for (mode, versions) in [
-        (TlsMode::Explicit, TlsVersions::Only12),
-        (TlsMode::Explicit, TlsVersions::Only13),
-        (TlsMode::Implicit, TlsVersions::Both),
-        (TlsMode::Auto, TlsVersions::Both),
+    for (mode, versions, data) in [
+        (TlsMode::Explicit, TlsVersions::Only12, Mode::Passive),
+        (TlsMode::Explicit, TlsVersions::Only13, Mode::Passive),
+        (TlsMode::Explicit, TlsVersions::Only12, Mode::Active),
+        (TlsMode::Explicit, TlsVersions::Only13, Mode::Active),
+        (TlsMode::Implicit, TlsVersions::Both, Mode::Passive),
+        (TlsMode::Implicit, TlsVersions::Both, Mode::Active),
+        (TlsMode::Auto, TlsVersions::Both, Mode::Auto),
     ] {
         watched(move || {
             let mut manners = Manners::new(pki::identity(&["127.0.0.1"], Flaw::None));
             (manners.implicit, manners.demands_resumption) = (mode == TlsMode::Implicit, true);
             let (_server, front) = behind(manners);
-            let client = connect(&front, mode, &TlsSettings { versions, ..trusting() }).unwrap();
-            let client = Arc::new(client);
+            let mut options = tls(mode, &TlsSettings { versions, ..trusting() });
+            options.data.mode = data;
+            let client = Arc::new(Client::connect_to(front.address(), options).unwrap());
             let readers: Vec<_> = (0..4)
                 .map(|_| {
                     let client = client.clone();
@@ -108,7 +112,9 @@ fn files_are_read_over_both_versions_and_each_data_connection_resumes() {
 fn files_are_changed_over_tls() {
     let (server, front) = good();
     front.change(|manners| manners.demands_resumption = true);
-    for version in ["tls_version=1.2", "tls_version=1.3"] {
+    for version in
+        ["tls_version=1.2", "tls_version=1.3", "tls_version=1.2,mode=active", "tls_version=1.3,mode=active"]
+    {
         let mount = Mount::start(&format!("ftpes://u:secret@{}/", front.address()), &[version]);
         let dir = mount.path().to_owned();
         within(CALL, "writing", move || {

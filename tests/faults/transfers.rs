@@ -113,7 +113,7 @@ fn what_is_said_while_idle_is_not_taken_for_an_answer() {
         for mlst in [true, false] {
             watched(move || {
                 let server = Server::start(Tree::sample(), Quirks { mlst, ..Quirks::default() });
-                let client = Client::of(&server);
+                let client = Client::plain(&server, Options::default()).unwrap();
                 for _ in 0..3 {
                     server.say(said);
                     assert_eq!(client.version("small").unwrap().size, 1000);
