@@ -32,7 +32,8 @@ pub(crate) const GROUP: u32 = 60991;
 pub(crate) const USER: &str = "tester";
 pub(crate) const PASSWORD: &str = "correct-horse";
 
-/// The version of TLS that `FTPFS_TEST_TLS` asks for, `1.2` or `1.3`: all tests with real servers then run over it.
+/// The version of TLS that `FTPFS_TEST_TLS` asks for, `1.2` or `1.3`: all tests then run over it, but for what it does not
+/// have.
 pub(crate) fn tls_version() -> Option<String> {
     let version = std::env::var("FTPFS_TEST_TLS").ok().filter(|version| !version.is_empty())?;
     assert!(["1.2", "1.3"].contains(&version.as_str()), "FTPFS_TEST_TLS is 1.2 or 1.3");
