@@ -245,7 +245,9 @@ impl Remote {
             Err(_) if entered.is_ok() => {
                 let enter =
                     |session: &mut Session, deadline| session.enter_for_certain(path.as_bytes(), deadline);
-                self.run("stat", path, Lane::Metadata, deadline, enter)?;
+                // It was let in before: no answer can be believed.
+                self.attempt("stat", path, Lane::Metadata, deadline, enter)?
+                    .map_err(|refusal| self.error(Kind::Failed, "stat", path, refusal))?;
                 Ok(RemoteEntry {
                     name: path.file_name().into(),
                     kind: EntryKind::Directory,
