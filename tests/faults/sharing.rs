@@ -162,7 +162,8 @@ fn what_a_dead_server_could_not_take_is_kept_and_sent_when_it_is_back() {
 /// left when the first has failed.
 #[test]
 fn who_waited_for_an_upload_of_another_hears_what_that_met() {
-    let mounted = Mounted::good(Tree::sample());
+    // With another connection at hand the first would not have to wait, and fail before the second begins.
+    let mounted = Mounted::start(Tree::sample(), Quirks::default(), &["connections=1"]);
     let path = mounted.path("new");
     let file = within(CALL, "write", move || {
         let mut file = create(&path)?;
