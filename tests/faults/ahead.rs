@@ -223,8 +223,8 @@ fn a_file_that_fails_on_its_way_is_read_all_the_same() {
     for end in [DataCutEnd::Says426, DataCutEnd::Lies226, DataCutEnd::Silent, DataCutEnd::Stalls] {
         let mounted = start(tree(60, small), Quirks::default(), "4");
         mounted.call("the first files", |dir| read(dir, 0..6, small));
-        // One that stalls costs a second of the four that a call has.
-        let times = if end == DataCutEnd::Stalls { 3 } else { 5 };
+        // Each that stalls costs more than a second of the four that a call has.
+        let times = if end == DataCutEnd::Stalls { 2 } else { 5 };
         mounted.server.quirks().data_cut = Some(DataCut { after: 700, times, end });
         mounted.call("the others", |dir| read(dir, 6..60, small));
     }
