@@ -46,8 +46,8 @@ pub(super) struct State {
     pub(super) next_id: u64,
     /// The file is no longer this version.
     pub(super) stale: Option<Error>,
-    /// When and why a reader gave up waiting; `None` since bytes came.
-    pub(super) gave_up: Option<(Instant, Error)>,
+    /// The byte that a reader gave up waiting for, when and why; `None` since bytes came.
+    pub(super) gave_up: Option<(u64, Instant, Error)>,
     pub(super) closed: bool,
 }
 
@@ -154,14 +154,16 @@ impl Reader {
                 continue;
             }
             let Patience::Until(deadline) = patience else { return Err(ReadError::WouldBlock) };
-            if let Some((_, error)) = state.gave_up.as_ref().filter(|(when, _)| when.elapsed() < ASKED_AGAIN)
+            if let Some((byte, when, error)) = &state.gave_up
+                && *byte == at
+                && when.elapsed() < ASKED_AGAIN
             {
                 return Err(ReadError::Remote(error.clone()));
             }
             if deadline.passed() {
                 let cause = "the bytes did not come in time";
                 let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path(), cause);
-                state.gave_up = Some((Instant::now(), error.clone()));
+                state.gave_up = Some((at, Instant::now(), error.clone()));
                 return Err(ReadError::Remote(error));
             }
             if state.streams.is_empty() && !std::mem::replace(&mut looked_ahead, true) {
