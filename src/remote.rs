@@ -33,7 +33,7 @@ use crate::ftp::config::SessionConfig;
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::features::Capability;
 use crate::ftp::fetch::Listed;
-use crate::ftp::list::{EntryKind, RemoteEntry};
+use crate::ftp::list::RemoteEntry;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::query::Facts;
 use crate::ftp::session::{LoginError, Session};
@@ -248,15 +248,7 @@ impl Remote {
                 // It was let in before: no answer can be believed.
                 self.attempt("stat", path, Lane::Metadata, deadline, enter)?
                     .map_err(|refusal| self.error(Kind::Failed, "stat", path, refusal))?;
-                Ok(RemoteEntry {
-                    name: path.file_name().into(),
-                    kind: EntryKind::Directory,
-                    size: None,
-                    modified: None,
-                    mode: None,
-                    link_target: None,
-                    unique: None,
-                })
+                Ok(RemoteEntry::directory(path.file_name()))
             }
             Err(error) => Err(error),
         }

@@ -85,6 +85,21 @@ pub struct RemoteEntry {
     pub unique: Option<Box<[u8]>>,
 }
 
+impl RemoteEntry {
+    /// A directory of which nothing else is known.
+    pub fn directory(name: &[u8]) -> RemoteEntry {
+        RemoteEntry {
+            name: name.into(),
+            kind: EntryKind::Directory,
+            size: None,
+            modified: None,
+            mode: None,
+            link_target: None,
+            unique: None,
+        }
+    }
+}
+
 /// A form of listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {

@@ -166,15 +166,7 @@ impl Remote {
     ) -> Result<Result<Option<RemoteEntry>, Error>, Error> {
         let Some(parent) = path.parent() else {
             // The root has no directory that lists it.
-            let root = RemoteEntry {
-                name: (*b".").into(),
-                kind: EntryKind::Directory,
-                size: None,
-                modified: None,
-                mode: None,
-                link_target: None,
-                unique: None,
-            };
+            let root = RemoteEntry::directory(b".");
             return Ok(Ok(Some(root)));
         };
         let list = |session: &mut Session, deadline| self.list_any(session, &parent, None, deadline);

@@ -214,15 +214,7 @@ mod tests {
         }
 
         fn fetch(&mut self, dir: &RemotePath) {
-            let entry = |name: &String| RemoteEntry {
-                name: name.as_bytes().into(),
-                kind: EntryKind::Directory,
-                size: None,
-                modified: None,
-                mode: None,
-                link_target: None,
-                unique: None,
-            };
+            let entry = |name: &String| RemoteEntry::directory(name.as_bytes());
             let entries = self.dirs[dir].iter().map(entry).collect();
             let frozen = Frozen::new(Listing { own: None, entries, complete: true }, 1);
             self.fetched += 1;
