@@ -56,8 +56,10 @@ pub(super) fn send_at_once(
         return AtOnce::Not;
     }
     let stored = session.store_small(path.as_bytes(), &bytes, &start.wishes, bound.deadline());
-    bound.progress();
-    file.shared.remote.pool().heard();
+    if !matches!(stored, Err(Unstored::During(_))) {
+        bound.progress();
+        file.shared.remote.pool().heard();
+    }
     let mut state = file.state.lock();
     let stored = match stored {
         Ok(settled) => Ok(settled),

@@ -75,7 +75,9 @@ pub(super) struct State {
     pub(super) gone: bool,
     /// Why the server takes no more of this file; writing on would be in vain.
     pub(super) refusal: Option<Error>,
-    /// Why the last upload failed.
+    /// How many uploads have ended.
+    pub(super) ended: u64,
+    /// Why the last upload failed, if it did.
     pub(super) failure: Option<Error>,
     /// News of the server's file that nobody has taken yet.
     pub(super) news: Option<RemoteEntry>,
@@ -182,6 +184,7 @@ impl WriteFile {
             discarded: false,
             gone: false,
             refusal: None,
+            ended: 0,
             failure: None,
             news: None,
         };
@@ -384,7 +387,7 @@ impl WriteFile {
             _ => return,
         }
         // Who flushes hears of failures.
-        drop(upload::run(self, bound));
+        drop(upload::run(self, bound, None));
     }
 
     /// Uploads what the server lacks and waits for its confirmation. The bound counts from the last progress,
@@ -397,8 +400,7 @@ impl WriteFile {
         let mut decided = None;
         let mut met = None;
         let mut state = self.state.lock();
-        state.failure = None;
-        let wanted = state.changes;
+        let (wanted, earlier) = (state.changes, state.ended);
         loop {
             // Before the next upload that others have begun meanwhile.
             if state.gone || state.is_safe(wanted) {
@@ -435,24 +437,22 @@ impl WriteFile {
                 }
                 continue;
             }
-            if let Some(failure) = state.failure.take() {
-                // The upload that we have waited for has used the time up.
-                if bound.deadline().passed() {
-                    return Err(failure.into());
-                }
-                met = Some(failure);
+            // Others may have waited for it as well, and hear of it too.
+            if state.ended > earlier {
+                met = state.failure.clone();
+            }
+            // The upload that we have waited for has used the time up.
+            if let Some(failure) = met.take_if(|_| bound.deadline().passed()) {
+                return Err(failure.into());
             }
             state.busy = true;
             state.goal = Some(state.goal());
             state.refusal = None;
             drop(state);
             let bound = std::mem::replace(&mut bound, Bound::new(self.shared.bound));
-            match upload::run(self, bound) {
-                Ok(Delivered::Confirmed) => return Ok(()),
-                Ok(Delivered::GivenUp) => state = self.state.lock(),
-                // What that upload met tells more than that too little time was left for another.
-                Err(late) if late.kind() == Kind::DeadlinePassed => return Err(met.unwrap_or(late).into()),
-                Err(error) => return Err(error.into()),
+            match upload::run(self, bound, met.take())? {
+                Delivered::Confirmed => return Ok(()),
+                Delivered::GivenUp => state = self.state.lock(),
             }
         }
     }
@@ -522,6 +522,7 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.busy = false;
+        state.ended += 1;
         state.stream = None;
         state.goal = None;
         // Only a panic can have left it.

@@ -62,12 +62,17 @@ impl From<FtpError> for End {
     }
 }
 
-/// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense.
-pub(super) fn run(file: &Arc<WriteFile>, bound: Bound) -> Result<Delivered, Error> {
+/// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense. `met` is what
+/// the upload before it met: it tells more than that too little time was left for this one.
+pub(super) fn run(file: &Arc<WriteFile>, bound: Bound, met: Option<Error>) -> Result<Delivered, Error> {
     let _busy = Busy(file);
-    let result = deliver(file, bound);
+    let result = deliver(file, bound).map_err(|error| match (error.kind(), met) {
+        (Kind::DeadlinePassed, Some(met)) => met,
+        _ => error,
+    });
+    let mut state = file.state.lock();
+    state.failure = None;
     if let Err(error) = &result {
-        let mut state = file.state.lock();
         let unheard = state.stream.is_some() && state.goal.is_none();
         if unheard && is_final(error.kind()) {
             state.refusal = Some(error.clone());

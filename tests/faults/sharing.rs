@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::iter;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -158,8 +159,8 @@ fn what_a_dead_server_could_not_take_is_kept_and_sent_when_it_is_back() {
     }
 }
 
-/// A child that is forked meanwhile closes its copy of the descriptor: two flush one file, and the second has little time
-/// left when the first has failed.
+/// A child that is forked meanwhile closes its copy of the descriptor: several flush one file, and those that come later
+/// have little time left when the first has failed.
 #[test]
 fn who_waited_for_an_upload_of_another_hears_what_that_met() {
     // With another connection at hand the first would not have to wait, and fail before the second begins.
@@ -180,9 +181,11 @@ fn who_waited_for_an_upload_of_another_hears_what_that_met() {
     };
     let first = flush(&file);
     eventually(CALL, "the first upload to fail", || (mounted.server.cuts() > 0).then_some(()));
-    thread::sleep(OPERATION / 3);
-    let second = flush(&file);
-    for thread in [first, second] {
+    let later = (0..6).map(|_| {
+        thread::sleep(OPERATION / 10);
+        flush(&file)
+    });
+    for thread in iter::once(first).chain(later.collect::<Vec<_>>()) {
         let result = within(CALL, "close", move || thread.join()).unwrap();
         assert_eq!(errno(&result), nix::libc::EIO, "{result:?}");
     }
