@@ -130,9 +130,15 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
         Some(disk) => BlockCache::with_disk(cache_size, disk),
         None => BlockCache::new(cache_size),
     });
-    let directories = Arc::new(DirectoryCache::new(remote.clone(), plan.caches.listing, LISTINGS));
-    let reading =
-        read::Config { cache_size, connections: plan.connections, patience: plan.operation_timeout };
+    let directories = Arc::new(
+        DirectoryCache::new(remote.clone(), plan.caches.listing, LISTINGS).prefetching(plan.prefetch),
+    );
+    let reading = read::Config {
+        cache_size,
+        connections: plan.connections,
+        patience: plan.operation_timeout,
+        prefetch: plan.prefetch,
+    };
     let readers = Readers::new(remote.clone(), blocks.clone(), directories.clone(), reading);
     let config = vfs::Config {
         ownership: plan.ownership,
@@ -140,7 +146,7 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
         charset: plan.charset,
         attr_timeout: plan.caches.attributes,
         operation_timeout: plan.operation_timeout,
-        ahead: Limits::of(plan.connections, cache_size),
+        ahead: Limits::of(plan.connections, cache_size, plan.prefetch),
     };
     let files: Arc<dyn FileSource> = Arc::new(readers);
     let changes =

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::cache::{BlockCache, DirectoryCache, FileVersion};
+use crate::cache::{BlockCache, DirectoryCache, FileVersion, Prefetch};
 use crate::deadline::Deadline;
 use crate::read::ahead::{Ahead, Limits};
 use crate::read::window::Pace;
@@ -65,6 +65,7 @@ struct Sources {
     workers: Workers,
     /// Bytes that a stream may be ahead of its reader.
     window: u64,
+    prefetch: Prefetch,
     /// How long a stream waits for a connection.
     patience: Duration,
     /// What transfers have cost so far.
@@ -81,6 +82,8 @@ pub struct Config {
     pub connections: usize,
     /// The bound of a stream's wait for a connection.
     pub patience: Duration,
+    /// What is fetched that nobody has asked for.
+    pub prefetch: Prefetch,
 }
 
 /// The readers of a mount.
@@ -96,13 +99,14 @@ impl Readers {
         config: Config,
     ) -> Readers {
         let eighth = u64::try_from(config.cache_size / 8).unwrap_or(u64::MAX);
-        let limits = Limits::of(config.connections, config.cache_size);
+        let limits = Limits::of(config.connections, config.cache_size, config.prefetch);
         Readers(Arc::new(Sources {
             ahead: Ahead::new(remote.clone(), blocks.clone(), directories, config.connections, limits),
             remote,
             blocks,
             workers: Workers::new("fetch", STREAMS, STREAMS_WAITING),
             window: eighth.min(LARGEST_WINDOW),
+            prefetch: config.prefetch,
             patience: config.patience,
             pace: Mutex::default(),
         }))

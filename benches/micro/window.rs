@@ -2,6 +2,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use ftpfs::cache::Prefetch;
 use ftpfs::read::window::Window;
 
 const FILE: u64 = 1 << 30;
@@ -13,7 +14,7 @@ const READS: u64 = FILE / READ;
 #[divan::bench]
 fn sequential(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(READS)).bench(|| {
-        let mut window = Window::new(0, LARGEST);
+        let mut window = Window::new(0, LARGEST, Prefetch::Auto);
         let mut want = 0;
         for at in (0..FILE).step_by(READ as usize) {
             want = window.read(black_box(at), at + READ, FILE);
@@ -29,7 +30,7 @@ fn random(bencher: Bencher<'_, '_>) {
         for read in 0..READS {
             // An odd factor: every page is as likely as any other.
             let at = read.wrapping_mul(0x9E37_79B9_7F4A_7C15) % (FILE / 4096) * 4096;
-            let want = Window::new(black_box(at), LARGEST).read(at, at + 4096, FILE);
+            let want = Window::new(black_box(at), LARGEST, Prefetch::Auto).read(at, at + 4096, FILE);
             assert!(want > at);
         }
     });

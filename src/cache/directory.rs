@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 
 use super::flight::Flight;
 use super::listing::{EntryRef, Frozen, complete};
+use super::prefetch::Prefetch;
 use super::store::{Sent, Store};
 use crate::deadline::Deadline;
 use crate::ftp::list::RemoteEntry;
@@ -153,8 +154,15 @@ impl DirectoryCache {
     pub fn new(source: Arc<dyn ListingSource>, timeout: Duration, limit: usize) -> DirectoryCache {
         let state =
             State { store: Store::new(timeout, limit), listings: HashMap::new(), entries: HashMap::new() };
-        let (walk, beside) = (Mutex::new(walk::Walk::new()), beside::Beside::new());
+        let walk = Mutex::new(walk::Walk::new(Prefetch::Auto));
+        let beside = beside::Beside::new();
         DirectoryCache { source, timeout, state: Mutex::new(state), walk, beside }
+    }
+
+    /// The same, with directories listed ahead by `prefetch`.
+    pub fn prefetching(mut self, prefetch: Prefetch) -> DirectoryCache {
+        self.walk = Mutex::new(walk::Walk::new(prefetch));
+        self
     }
 
     /// How long an answer stays good.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::cache::Prefetch;
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsSettings};
 use crate::ftp::proxy::Proxy;
 use crate::ftp::time::ListZone;
@@ -78,6 +79,8 @@ pub struct Options {
     pub ipv6: bool,
     /// `connections=`, 1 to 64.
     pub connections: usize,
+    /// `prefetch=`.
+    pub prefetch: Prefetch,
     /// `cache_size=` in bytes.
     pub cache_size: u64,
     /// `cache_disk=` in bytes, 0 for off.

@@ -112,6 +112,7 @@ pub fn decide(args: &Args, environment: &Environment) -> Result<Decided, PlanErr
         },
         operation_timeout: options.operation_timeout,
         connections: options.connections,
+        prefetch: options.prefetch,
         caches: Caches {
             bytes: options.cache_size,
             disk: options.cache_disk,

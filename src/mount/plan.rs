@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::cache::Prefetch;
 use crate::ftp::config::SessionConfig;
 use crate::vfs::{Charset, LinkPolicy, Ownership};
 
@@ -65,6 +66,8 @@ pub struct MountPlan {
     pub operation_timeout: Duration,
     /// Most control connections at a time, 1 to 64.
     pub connections: usize,
+    /// What is fetched that nobody has asked for.
+    pub prefetch: Prefetch,
     /// What is remembered.
     pub caches: Caches,
     /// Where bytes are kept on the local disk.

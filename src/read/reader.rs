@@ -276,7 +276,7 @@ impl Reader {
     fn start_stream(self: &Arc<Self>, state: &mut State, at: u64) -> Result<u64, ReadError> {
         let id = state.next_id;
         state.next_id += 1;
-        state.streams.push(Stream::new(id, at, self.sources.window));
+        state.streams.push(Stream::new(id, at, self.sources.window, self.sources.prefetch));
         let reader = self.clone();
         let submitted = self.sources.workers.submit(move || stream::run(&reader, id));
         if submitted.is_err() {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cache::Prefetch;
 use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
@@ -62,13 +63,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(id: u64, start: u64, largest_window: u64) -> Stream {
+    pub(super) fn new(id: u64, start: u64, largest_window: u64, prefetch: Prefetch) -> Stream {
         Stream {
             id,
             start,
             next: start,
             want: start,
-            window: Window::new(start, largest_window),
+            window: Window::new(start, largest_window, prefetch),
             filling: Vec::new(),
             recent: VecDeque::new(),
             parked: false,

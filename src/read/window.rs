@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cache::Prefetch;
+
 /// The first window of a reader that goes on where it was.
 const FIRST: u64 = 256 * 1024;
 /// How far beside the last byte read a read may be and still count as going on: the kernel's readahead asks
@@ -23,19 +25,29 @@ pub struct Window {
     largest: u64,
     read_to: u64,
     started: bool,
+    prefetch: Prefetch,
 }
 
 impl Window {
     /// The window of a stream that begins at `start`.
-    pub fn new(start: u64, largest: u64) -> Window {
-        let ahead = if start == 0 { FIRST.min(largest) } else { 0 };
-        Window { ahead, largest, read_to: start, started: false }
+    pub fn new(start: u64, largest: u64, prefetch: Prefetch) -> Window {
+        let ahead = match prefetch {
+            Prefetch::Off => 0,
+            Prefetch::Auto if start > 0 => 0,
+            Prefetch::Auto => FIRST.min(largest),
+            Prefetch::Eager => largest,
+        };
+        Window { ahead, largest, read_to: start, started: false, prefetch }
     }
 
     /// The reader wants (or has got) the bytes up to `end`, from `offset` on; returns how far to fetch of a
     /// file of `size` bytes.
     pub fn read(&mut self, offset: u64, end: u64, size: u64) -> u64 {
         let goes_on = offset > 0 && offset.abs_diff(self.read_to) <= SLACK && end > self.read_to;
+        if self.prefetch == Prefetch::Off {
+            self.read_to = self.read_to.max(end);
+            return end.min(size);
+        }
         if goes_on && self.started {
             self.ahead = (self.ahead * 2).clamp(FIRST, self.largest.max(FIRST));
         }
@@ -99,13 +111,29 @@ mod tests {
 
     #[test]
     fn a_first_read_in_the_middle_fetches_only_what_was_asked_for() {
-        let mut window = Window::new(500 * MIB, 8 * MIB);
+        let mut window = Window::new(500 * MIB, 8 * MIB, Prefetch::Auto);
         assert_eq!(window.read(500 * MIB, 500 * MIB + 4096, 1024 * MIB), 500 * MIB + 4096);
     }
 
     #[test]
+    fn without_prefetch_it_ends_where_the_reader_does() {
+        let mut window = Window::new(0, 8 * MIB, Prefetch::Off);
+        for at in [0, 4096, 8192] {
+            assert_eq!(window.read(at, at + 4096, 20_000), at + 4096);
+        }
+    }
+
+    #[test]
+    fn an_eager_window_is_the_largest_from_the_first_byte_on() {
+        for start in [0, 500 * MIB] {
+            let mut window = Window::new(start, 8 * MIB, Prefetch::Eager);
+            assert_eq!(window.read(start, start + 4096, 1024 * MIB), start + 4096 + 8 * MIB);
+        }
+    }
+
+    #[test]
     fn going_on_doubles_the_window_up_to_its_largest() {
-        let mut window = Window::new(0, 8 * MIB);
+        let mut window = Window::new(0, 8 * MIB, Prefetch::Auto);
         let (mut at, mut aheads) = (0, Vec::new());
         for _ in 0..8 {
             let want = window.read(at, at + 128 * 1024, 1024 * MIB);
@@ -132,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_small_rest_of_the_file_is_fetched_too() {
-        let mut window = Window::new(4096, 8 * MIB);
+        let mut window = Window::new(4096, 8 * MIB, Prefetch::Auto);
         assert_eq!(window.read(4096, 8192, 50_000), 50_000);
-        assert_eq!(Window::new(0, 8 * MIB).read(0, 10, 10), 10);
+        assert_eq!(Window::new(0, 8 * MIB, Prefetch::Auto).read(0, 10, 10), 10);
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::cache::{FileVersion, ListingSource, directory};
+use crate::cache::{FileVersion, ListingSource, Prefetch, directory};
 use crate::deadline::Deadline;
 use crate::ftp::time::{Modified, Precision};
 use crate::read::ReadError;
@@ -167,8 +167,14 @@ fn mounted_with(links: LinkPolicy, attr_timeout: Duration, charset: Charset) -> 
     let files = Arc::new(Files { server: server.clone(), closed: closed.clone() });
     let ownership = Ownership { uid: 1, gid: 2, file_mask: 0, directory_mask: 0 };
     let operation_timeout = Duration::from_secs(60);
-    let config =
-        Config { ownership, links, charset, attr_timeout, operation_timeout, ahead: Limits::of(4, 1 << 20) };
+    let config = Config {
+        ownership,
+        links,
+        charset,
+        attr_timeout,
+        operation_timeout,
+        ahead: Limits::of(4, 1 << 20, Prefetch::Auto),
+    };
     let blocks = Arc::new(BlockCache::new(1 << 20));
     let (fs, news) = FileSystem::new(Arc::new(directories), blocks, files, None, config);
     Mounted { fs, news, server, closed }

@@ -19,6 +19,8 @@ pub(crate) mod tree;
 
 use std::path::{Path, PathBuf};
 
+use ftpfs::cache::Prefetch;
+
 /// Where test data lives: a path that a server's unprivileged user can reach, unlike a home directory.
 pub(crate) const STATE: &str = "/var/lib/ftpfs-test";
 
@@ -38,6 +40,17 @@ pub(crate) fn tls_version() -> Option<String> {
     let version = std::env::var("FTPFS_TEST_TLS").ok().filter(|version| !version.is_empty())?;
     assert!(["1.2", "1.3"].contains(&version.as_str()), "FTPFS_TEST_TLS is 1.2 or 1.3");
     Some(version)
+}
+
+/// What `FTPFS_TEST_PREFETCH` asks for, `off`, `auto` or `eager`: all tests are done so that do not say how themselves.
+pub(crate) fn prefetch() -> Option<Prefetch> {
+    let word = std::env::var("FTPFS_TEST_PREFETCH").ok().filter(|word| !word.is_empty())?;
+    Some(match word.as_str() {
+        "off" => Prefetch::Off,
+        "auto" => Prefetch::Auto,
+        "eager" => Prefetch::Eager,
+        _ => panic!("FTPFS_TEST_PREFETCH is off, auto or eager"),
+    })
 }
 
 /// A fresh directory below [`STATE`], removed when dropped.

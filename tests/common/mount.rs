@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::bounded::{eventually, output};
 use super::trace::{self, Line};
-use super::{fresh_dir, pki, process, tls_version};
+use super::{fresh_dir, pki, prefetch, process, tls_version};
 
 /// What is mounted (proc(5)).
 const TABLE: &str = "/proc/self/mounts";
@@ -76,8 +76,13 @@ impl Mount {
         command.args(["-f", url]).arg(&dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         options.extend(trust(url, &options));
-        options
-            .extend(connections().filter(|_| !options.iter().any(|told| told.starts_with("connections="))));
+        let prefetch = prefetch().map(|prefetch| format!("prefetch={prefetch:?}").to_lowercase());
+        for asked in [connections(), prefetch].into_iter().flatten() {
+            let name = &asked[..=asked.find('=').unwrap()];
+            if !options.iter().any(|told| told.starts_with(name)) {
+                options.push(asked);
+            }
+        }
         if !options.is_empty() {
             command.args(["-o", &options.join(",")]);
         }

@@ -14,7 +14,7 @@ use ftpfs::remote::{Error, Kind, Listing, Remote, RemotePath};
 use ftpfs::secret::Secret;
 
 use crate::common::pki::{self, Flaw};
-use crate::common::tls_version;
+use crate::common::{prefetch, tls_version};
 use crate::common_ftpd::{Front, Manners, Server};
 use crate::secured;
 
@@ -145,9 +145,11 @@ impl Client {
         let deadline = Deadline::after(options.operation);
         let remote = Arc::new(Remote::connect(config, b"", false, options.connections, deadline)?);
         let blocks = Arc::new(BlockCache::new(options.cache));
-        let directories = DirectoryCache::new(remote.clone(), options.operation, options.cache);
+        let prefetch = prefetch().unwrap_or_default();
+        let directories =
+            DirectoryCache::new(remote.clone(), options.operation, options.cache).prefetching(prefetch);
         let Options { connections, cache: cache_size, operation: patience, .. } = options;
-        let config = Config { cache_size, connections, patience };
+        let config = Config { cache_size, connections, patience, prefetch };
         let readers = Readers::new(remote.clone(), blocks, Arc::new(directories), config);
         Ok(Client { remote, readers, versions: Versions::default(), operation: options.operation })
     }

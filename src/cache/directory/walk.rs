@@ -11,6 +11,7 @@ use std::sync::Arc;
 use lru::LruCache;
 
 use crate::cache::listing::{Frozen, Order};
+use crate::cache::prefetch::Prefetch;
 use crate::ftp::list::EntryKind;
 use crate::remote::{Name, RemotePath};
 
@@ -42,10 +43,11 @@ pub(super) struct Walk {
     apart: LruCache<RemotePath, ()>,
     order: Order,
     window: usize,
+    prefetch: Prefetch,
 }
 
 impl Walk {
-    pub(super) fn new() -> Walk {
+    pub(super) fn new(prefetch: Prefetch) -> Walk {
         Walk {
             read: LruCache::new(REMEMBERED),
             guessed: LruCache::new(GUESSES),
@@ -53,6 +55,7 @@ impl Walk {
             apart: LruCache::new(REMEMBERED),
             order: Order::Listed,
             window: 0,
+            prefetch,
         }
     }
 
@@ -64,7 +67,8 @@ impl Walk {
         if let Some(order) = guessed {
             self.order = order;
         }
-        let in_walk = dir.parent().is_some_and(|parent| self.read.contains(&parent));
+        let is_eager = self.prefetch == Prefetch::Eager;
+        let in_walk = is_eager || dir.parent().is_some_and(|parent| self.read.contains(&parent));
         if guessed.is_some() {
             self.window = (self.window * 2).clamp(SMALLEST, LARGEST);
         } else if in_walk && !was_ahead {
@@ -72,7 +76,10 @@ impl Walk {
             // What was guessed wrongly is no reason to guess less of what comes.
             self.ahead.clear();
         }
-        if !in_walk || known(dir).is_some() {
+        if is_eager {
+            self.window = LARGEST;
+        }
+        if !in_walk || known(dir).is_some() || self.prefetch == Prefetch::Off {
             return Vec::new();
         }
         let wanted = self.window.saturating_sub(self.ahead.len());
@@ -250,7 +257,7 @@ mod tests {
     fn a_walk_waits_seldom_in_either_order() {
         for sorted in [false, true] {
             let mut tree = Tree::new(24, 2);
-            tree.walk(&mut Walk::new(), &path("/"), sorted);
+            tree.walk(&mut Walk::new(Prefetch::Auto), &path("/"), sorted);
             assert_eq!(tree.fetched, tree.dirs.len(), "sorted: {sorted}");
             assert!(
                 tree.waits <= 12,
@@ -264,7 +271,7 @@ mod tests {
     #[test]
     fn one_directory_or_its_children_at_random_fetch_little() {
         let mut tree = Tree::new(200, 1);
-        let mut walk = Walk::new();
+        let mut walk = Walk::new(Prefetch::Auto);
         assert_eq!(tree.read(&mut walk, &path("/")), 0);
         let ahead: usize =
             (0..40).map(|i| tree.read(&mut walk, &path(&format!("/d{:03}", i * 83 % 200)))).sum();
@@ -272,10 +279,27 @@ mod tests {
     }
 
     #[test]
+    fn a_walk_that_shall_fetch_nothing_ahead_waits_for_each_directory() {
+        let mut tree = Tree::new(24, 2);
+        tree.walk(&mut Walk::new(Prefetch::Off), &path("/"), true);
+        assert_eq!((tree.waits, tree.fetched), (tree.dirs.len(), tree.dirs.len()));
+    }
+
+    #[test]
+    fn an_eager_walk_fetches_ahead_from_the_second_directory_on() {
+        let mut tree = Tree::new(24, 2);
+        let mut walk = Walk::new(Prefetch::Eager);
+        tree.read(&mut walk, &path("/"));
+        assert!(tree.read(&mut walk, &path("/d007")) > SMALLEST);
+        // Wrong guesses make it guess no less.
+        assert!((8..20).any(|i| tree.read(&mut walk, &path(&format!("/d{i:03}"))) > 0));
+    }
+
+    #[test]
     fn a_tree_of_a_million_names_costs_a_bounded_number_of_steps() {
         let mut tree = Tree::new(100_000, 0);
         tree.dirs.insert(path("/"), (0..100_000).map(|i| format!("x{i}")).collect());
-        let mut walk = Walk::new();
+        let mut walk = Walk::new(Prefetch::Auto);
         tree.fetch(&path("/"));
         let mut asked = 0;
         let memory = &tree.memory;
@@ -292,7 +316,7 @@ mod tests {
             reads in prop::collection::vec((0usize..5, 0usize..5, 0usize..5, 0usize..4), 0..60),
         ) {
             let mut tree = Tree::new(5, 3);
-            let mut walk = Walk::new();
+            let mut walk = Walk::new(Prefetch::Auto);
             for (a, b, c, depth) in reads {
                 let names = [a, b, c].map(|i| format!("/d{i:03}"));
                 let dir = path(&format!("/{}", names[..depth].concat().trim_start_matches('/')));

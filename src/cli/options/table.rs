@@ -7,6 +7,7 @@ use super::values::{
     text, zone,
 };
 use super::{Netrc, Options};
+use crate::cache::Prefetch;
 use crate::cli::proxy::{ftp_proxy, proxy};
 use crate::ftp::config::{Mode, PasvAddress, TlsMode, TlsVersions};
 use crate::secret::Secret;
@@ -53,6 +54,11 @@ impl Spec {
 }
 
 use Takes::{Maybe, Nothing, Value};
+
+fn on(flag: &mut bool) -> Result<(), String> {
+    *flag = true;
+    Ok(())
+}
 
 const PLAIN: Spec =
     Spec { name: "", aliases: &[], takes: Nothing, default: None, help: "", set: |_, _| Ok(()) };
@@ -274,19 +280,13 @@ pub(super) const TABLE: &[Spec] = &[
     Spec {
         name: "no_verify_hostname",
         help: "take a valid certificate of any other host; last resort, tls_pin= is better",
-        set: |o, _| {
-            o.tls_settings.any_hostname = true;
-            Ok(())
-        },
+        set: |o, _| on(&mut o.tls_settings.any_hostname),
         ..PLAIN
     },
     Spec {
         name: "no_verify_peer",
         help: "take any certificate at all; last resort, tls_pin= is better",
-        set: |o, _| {
-            o.tls_settings.any_peer = true;
-            Ok(())
-        },
+        set: |o, _| on(&mut o.tls_settings.any_peer),
         ..PLAIN
     },
     Spec {
@@ -310,10 +310,7 @@ pub(super) const TABLE: &[Spec] = &[
     Spec {
         name: "ccc",
         help: "go on in clear text after the login (CCC), for firewalls that must read commands",
-        set: |o, _| {
-            o.clear_control = true;
-            Ok(())
-        },
+        set: |o, _| on(&mut o.clear_control),
         ..PLAIN
     },
     Spec {
@@ -324,30 +321,25 @@ pub(super) const TABLE: &[Spec] = &[
         set: |o, v| zone(v).map(|zone| o.list_zone = zone),
         ..PLAIN
     },
-    Spec {
-        name: "ipv4",
-        help: "use IPv4 only",
-        set: |o, _| {
-            o.ipv4 = true;
-            Ok(())
-        },
-        ..PLAIN
-    },
-    Spec {
-        name: "ipv6",
-        help: "use IPv6 only",
-        set: |o, _| {
-            o.ipv6 = true;
-            Ok(())
-        },
-        ..PLAIN
-    },
+    Spec { name: "ipv4", help: "use IPv4 only", set: |o, _| on(&mut o.ipv4), ..PLAIN },
+    Spec { name: "ipv6", help: "use IPv6 only", set: |o, _| on(&mut o.ipv6), ..PLAIN },
     Spec {
         name: "connections",
         takes: Value("N"),
         default: Some("16"),
         help: "most connections to the server, 1 to 64",
         set: |o, v| count(v, 1..=64).map(|count| o.connections = count),
+        ..PLAIN
+    },
+    Spec {
+        name: "prefetch",
+        takes: Value("off|auto|eager"),
+        default: Some("auto"),
+        help: "fetch nothing ahead, what a reader will want, or all that may come next",
+        set: |o, v| {
+            choice(v, &[("off", Prefetch::Off), ("auto", Prefetch::Auto), ("eager", Prefetch::Eager)])
+                .map(|prefetch| o.prefetch = prefetch)
+        },
         ..PLAIN
     },
     Spec {
@@ -384,10 +376,7 @@ pub(super) const TABLE: &[Spec] = &[
     Spec {
         name: "quiet",
         help: "owners, modes and times that the server cannot set are no error",
-        set: |o, _| {
-            o.quiet = true;
-            Ok(())
-        },
+        set: |o, _| on(&mut o.quiet),
         ..PLAIN
     },
     Spec {
@@ -484,37 +473,20 @@ pub(super) const TABLE: &[Spec] = &[
     Spec {
         name: "allow_other",
         help: "let everybody in; turns default_permissions on",
-        set: |o, _| {
-            o.allow_other = true;
-            Ok(())
-        },
+        set: |o, _| on(&mut o.allow_other),
         ..PLAIN
     },
-    Spec {
-        name: "allow_root",
-        help: "let root in",
-        set: |o, _| {
-            o.allow_root = true;
-            Ok(())
-        },
-        ..PLAIN
-    },
+    Spec { name: "allow_root", help: "let root in", set: |o, _| on(&mut o.allow_root), ..PLAIN },
     Spec {
         name: "default_permissions",
         help: "let the kernel check permission bits",
-        set: |o, _| {
-            o.default_permissions = true;
-            Ok(())
-        },
+        set: |o, _| on(&mut o.default_permissions),
         ..PLAIN
     },
     Spec {
         name: "xattr",
         help: "show what the server told as user.ftp.* (ls -l then asks twice for each file)",
-        set: |o, _| {
-            o.xattr = true;
-            Ok(())
-        },
+        set: |o, _| on(&mut o.xattr),
         ..PLAIN
     },
     Spec {
@@ -588,10 +560,7 @@ pub(super) const TABLE: &[Spec] = &[
     Spec {
         name: "remount",
         help: "refused: unmount and mount again",
-        set: |o, _| {
-            o.remount = true;
-            Ok(())
-        },
+        set: |o, _| on(&mut o.remount),
         ..PLAIN
     },
 ];

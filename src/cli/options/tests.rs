@@ -85,6 +85,7 @@ fn values() {
     assert_eq!(parsed("netrc=/etc/n").netrc, Netrc::File("/etc/n".into()));
     assert_eq!((parsed("netrc").netrc, parsed("no_netrc").netrc), (Netrc::Home, Netrc::Off));
     assert_eq!(parsed("log_level=error,debug").log_level, Some(LevelFilter::Debug));
+    assert_eq!((parsed("ro").prefetch, parsed("prefetch=off").prefetch), (Prefetch::Auto, Prefetch::Off));
     assert_eq!(parsed("bind=::1").bind, "::1".parse().ok());
     assert_eq!(parsed("charset=KOI8-R").charset, Charset::named(b"koi8").unwrap());
 }
@@ -121,6 +122,7 @@ fn bad_options_are_named_with_a_remedy() {
         ("port_range=2-1", &["port_range", "lower one first"]),
         ("port_range=0-1", &["port_range"]),
         ("port_range=1-65536", &["port_range"]),
+        ("prefetch=on", &["prefetch", "off, auto, eager"]),
         ("cache_size=1023K", &["1M"]),
         ("cache_size=99999999999999999999G", &["cache_size"]),
         ("cache_timeout=-1", &["cache_timeout"]),

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use super::order::{Spot, Tree, WAYS};
-use crate::cache::EntryRef;
+use crate::cache::{EntryRef, Prefetch};
 use crate::ftp::list::EntryKind;
 use crate::remote::RemotePath;
 
@@ -37,15 +37,19 @@ pub struct Limits {
     pub bytes: u64,
     /// The largest file that is fetched whole, in bytes.
     pub file: u64,
+    /// A run begins with its first file, and has all credit whatever becomes of what is fetched.
+    pub eager: bool,
 }
 
 impl Limits {
     /// For a mount of so many connections and a block cache of `cache_size` bytes.
-    pub fn of(connections: usize, cache_size: usize) -> Limits {
+    pub fn of(connections: usize, cache_size: usize, prefetch: Prefetch) -> Limits {
         const MOST: u64 = 16 * 1024 * 1024;
         let quarter = u64::try_from(cache_size / 4).unwrap_or(u64::MAX);
-        let files = if connections > 1 { (connections * 4).clamp(8, 64) } else { 0 };
-        Limits { files, bytes: quarter.min(MOST), file: (quarter / 4).min(MOST / 8) }
+        let may = connections > 1 && prefetch != Prefetch::Off;
+        let files = if may { (connections * 4).clamp(8, 64) } else { 0 };
+        let eager = prefetch == Prefetch::Eager;
+        Limits { files, bytes: quarter.min(MOST), file: (quarter / 4).min(MOST / 8), eager }
     }
 }
 
@@ -274,13 +278,15 @@ impl Run {
 
     /// Looks for files until there are as many as the run has earned.
     fn extend(&mut self, tree: &dyn Tree, limits: Limits) -> Vec<Next> {
-        self.credit = self.credit.min(limits.files);
+        self.credit = if limits.eager { limits.files } else { self.credit.min(limits.files) };
         let mut next = Vec::new();
         if self.credit < FIRST || self.asked.len() >= self.credit {
             return next;
         }
-        let bytes = limits.bytes.min(self.bytes.max(FREE));
-        let largest = limits.file.min((2 * self.largest).max(FREE));
+        let (bytes, largest) = match limits.eager {
+            true => (limits.bytes, limits.file),
+            false => (limits.bytes.min(self.bytes.max(FREE)), limits.file.min((2 * self.largest).max(FREE))),
+        };
         let from = self.cursor.take().filter(|_| !self.asked.is_empty()).unwrap_or_else(|| self.last.clone());
         let mut cursor = from.clone();
         for (dir, entry) in WAYS[self.way].after(tree, &from) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::cache::Order;
 use crate::read::ahead::order::tests::{Known, path};
 
-const LIMITS: Limits = Limits { files: 16, bytes: 1 << 20, file: 512 * 1024 };
+const LIMITS: Limits = Limits { files: 16, bytes: 1 << 20, file: 512 * 1024, eager: false };
 
 /// Files `0000`, `0001` and so on of `size` bytes in `/d`.
 fn flat(files: usize, size: u64) -> Known {
@@ -184,11 +184,29 @@ fn of_files_that_the_kernel_has_only_the_attributes_are_wanted() {
 #[test]
 fn without_a_spare_connection_nothing_is_asked_for() {
     let tree = flat(10, 1000);
-    let mut reader = Reader { policy: Policy::new(Limits::of(1, 64 << 20)), ..Reader::new(&tree) };
+    let mut reader =
+        Reader { policy: Policy::new(Limits::of(1, 64 << 20, Prefetch::Eager)), ..Reader::new(&tree) };
     for number in 0..10 {
         assert_eq!(reader.cat(number), 0);
     }
     assert_eq!(reader.asked, [""; 0]);
+}
+
+#[test]
+fn without_prefetch_nothing_is_asked_for() {
+    let tree = flat(10, 1000);
+    let limits = Limits::of(16, 64 << 20, Prefetch::Off);
+    let mut reader = Reader { policy: Policy::new(limits), ..Reader::new(&tree) };
+    (0..10).for_each(|number| assert_eq!(reader.cat(number), 0));
+}
+
+#[test]
+fn an_eager_run_asks_for_all_that_it_may_have_with_its_first_file() {
+    let tree = flat(100, 1000);
+    let mut reader = Reader { policy: Policy::new(Limits { eager: true, ..LIMITS }), ..Reader::new(&tree) };
+    assert_eq!(reader.open("/d", "0050", false), LIMITS.files);
+    // Nothing of it is read, and more is asked for all the same.
+    assert!(reader.open("/d", "0090", false) > 0);
 }
 
 proptest! {
