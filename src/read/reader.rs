@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::cache::FileVersion;
 use crate::cache::block::BLOCK;
+use crate::cache::{FileVersion, Prefetch};
 use crate::deadline::Deadline;
 use crate::read::ahead::Need;
 use crate::read::disk::Disk;
@@ -212,6 +212,9 @@ impl Reader {
 
     /// Tells the stream behind a satisfied read to stay ahead.
     fn advance(&self, state: &mut State, offset: u64, end: u64) {
+        if self.sources.prefetch == Prefetch::Off {
+            return;
+        }
         let size = self.version.size;
         let step = self.sources.pace.lock().step();
         let near = |stream: &&mut Stream| stream.start <= end && end <= stream.next + step;
@@ -245,11 +248,12 @@ impl Reader {
                     self.changed.wait_until(state, deadline.instant());
                     return Ok(());
                 }
-                // A jump: what was fetched for the place before is not gone on with.
+                // A jump: what was fetched for the place before is not gone on with, nor what is fetched ahead there.
+                let is_idle = |s: &Stream| s.parked || self.sources.prefetch == Prefetch::Eager;
                 state
                     .streams
                     .iter_mut()
-                    .filter(|s| s.parked && !s.window.is_sequential() && s.waiters == 0)
+                    .filter(|s| is_idle(s) && !s.window.is_sequential() && s.waiters == 0)
                     .for_each(|s| s.stop = true);
                 self.changed.notify_all();
                 self.start_stream(state, if from_start { 0 } else { at })?

@@ -22,6 +22,8 @@ const REST: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Window {
     ahead: u64,
+    /// The reader has shown that he goes on, or begins at the start.
+    goes_on: bool,
     largest: u64,
     read_to: u64,
     started: bool,
@@ -37,22 +39,22 @@ impl Window {
             Prefetch::Auto => FIRST.min(largest),
             Prefetch::Eager => largest,
         };
-        Window { ahead, largest, read_to: start, started: false, prefetch }
+        Window { ahead, goes_on: start == 0, largest, read_to: start, started: false, prefetch }
     }
 
     /// The reader wants (or has got) the bytes up to `end`, from `offset` on; returns how far to fetch of a
     /// file of `size` bytes.
     pub fn read(&mut self, offset: u64, end: u64, size: u64) -> u64 {
         let goes_on = offset > 0 && offset.abs_diff(self.read_to) <= SLACK && end > self.read_to;
-        if self.prefetch == Prefetch::Off {
-            self.read_to = self.read_to.max(end);
-            return end.min(size);
-        }
         if goes_on && self.started {
+            self.goes_on = true;
             self.ahead = (self.ahead * 2).clamp(FIRST, self.largest.max(FIRST));
         }
         self.started = true;
         self.read_to = self.read_to.max(end);
+        if self.prefetch == Prefetch::Off {
+            return end.min(size);
+        }
         let want = end.saturating_add(self.ahead).min(size);
         if size - want <= REST { size } else { want }
     }
@@ -60,12 +62,15 @@ impl Window {
     /// What a stream that has nothing to do waits for before it goes on, though nobody waits: doing much
     /// seldom costs less than little often.
     pub fn worth_resuming(&self) -> u64 {
-        self.ahead / 2
+        match self.prefetch {
+            Prefetch::Off => 0,
+            Prefetch::Auto | Prefetch::Eager => self.ahead / 2,
+        }
     }
 
     /// Whether the reader has shown that it goes on.
     pub fn is_sequential(&self) -> bool {
-        self.ahead > 0
+        self.goes_on
     }
 }
 
@@ -120,7 +125,11 @@ mod tests {
         let mut window = Window::new(0, 8 * MIB, Prefetch::Off);
         for at in [0, 4096, 8192] {
             assert_eq!(window.read(at, at + 4096, 20_000), at + 4096);
+            assert_eq!(window.worth_resuming(), 0);
         }
+        // Who reads on is waited for all the same.
+        assert!(window.is_sequential());
+        assert!(!Window::new(4096, 8 * MIB, Prefetch::Off).is_sequential());
     }
 
     #[test]
@@ -128,6 +137,7 @@ mod tests {
         for start in [0, 500 * MIB] {
             let mut window = Window::new(start, 8 * MIB, Prefetch::Eager);
             assert_eq!(window.read(start, start + 4096, 1024 * MIB), start + 4096 + 8 * MIB);
+            assert_eq!(window.is_sequential(), start == 0, "who reads once in the middle may jump again");
         }
     }
 

@@ -56,7 +56,7 @@ pub(super) fn send_at_once(
         return AtOnce::Not;
     }
     let stored = session.store_small(path.as_bytes(), &bytes, &start.wishes, bound.deadline());
-    if !matches!(stored, Err(Unstored::During(_))) {
+    if matches!(stored, Ok(_) | Err(Unstored::Before(FtpError::Refused { .. }))) {
         bound.progress();
         file.shared.remote.pool().heard();
     }

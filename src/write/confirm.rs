@@ -131,18 +131,23 @@ impl State {
             granted => was_set.then_some(granted),
         };
         let is_same = self.staged.errand() == Errand::Nothing;
+        // A stream has nobody to tell: what it is refused is asked for once more by who flushes.
+        let hears = self.stream.is_none();
         let attributes = &mut self.attributes;
         let mut disappointment = None;
         if wishes.mode.is_some() && attributes.mode == wishes.mode {
             disappointment = failed(mode, attributes.mode_is_set);
-            attributes.mode = entry.mode;
-            (attributes.mode_is_wanted, attributes.mode_is_set) = (false, false);
+            if hears || disappointment.is_none() {
+                attributes.mode = entry.mode;
+                (attributes.mode_is_wanted, attributes.mode_is_set) = (false, false);
+            }
         }
         let set_since = attributes.time_is_set && attributes.modified != wishes.modified;
         if !set_since {
-            disappointment = disappointment.or(failed(modified, attributes.time_is_set));
-            attributes.time_is_set = false;
-            if is_same {
+            let refused = failed(modified, attributes.time_is_set);
+            attributes.time_is_set = refused.is_some() && !hears;
+            disappointment = disappointment.or(refused);
+            if is_same && !attributes.time_is_set {
                 // What the server keeps is what is true from now on.
                 attributes.modified = entry.modified.or(attributes.modified);
             }
@@ -152,6 +157,6 @@ impl State {
         self.replaces = entry.size.map(Replaces::Length);
         self.known = entry.modified;
         self.news = Some(entry.clone());
-        disappointment
+        disappointment.filter(|_| hears)
     }
 }

@@ -78,7 +78,7 @@ pub(super) struct State {
     /// How many uploads have ended.
     pub(super) ended: u64,
     /// Why the last upload failed, if it did.
-    pub(super) failure: Option<Error>,
+    pub(super) failure: Option<Failure>,
     /// News of the server's file that nobody has taken yet.
     pub(super) news: Option<RemoteEntry>,
 }
@@ -109,6 +109,14 @@ pub(super) enum Replaces {
     Length(u64),
     /// A file of which nothing is known.
     Unknown,
+}
+
+/// Why an upload failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// How many uploads had ended before the one that met it; one that only lacked time passes on what another met.
+    pub(super) upload: u64,
 }
 
 /// How far an upload goes for those who flush, however far others write on meanwhile.
@@ -273,6 +281,7 @@ impl WriteFile {
         while state.busy {
             if self.changed.wait_until(&mut state, deadline.instant()).timed_out() {
                 state.discarded = false;
+                self.changed.notify_all();
                 let cause = "an upload of it did not end in time";
                 return Err(self.error(&state, Kind::DeadlinePassed, "remove", cause).into());
             }
@@ -398,7 +407,6 @@ impl WriteFile {
     pub fn flush(self: &Arc<Self>) -> Result<(), WriteError> {
         let mut bound = Bound::new(self.shared.bound);
         let mut decided = None;
-        let mut met = None;
         let mut state = self.state.lock();
         let (wanted, earlier) = (state.changes, state.ended);
         loop {
@@ -412,6 +420,8 @@ impl WriteFile {
                     Some(stream) if !stream.begun => {
                         state.stream = None;
                         state.busy = false;
+                        // Who removes the file may wait for it.
+                        self.changed.notify_all();
                         continue;
                     }
                     Some(_) => {
@@ -438,19 +448,19 @@ impl WriteFile {
                 continue;
             }
             // Others may have waited for it as well, and hear of it too.
-            if state.ended > earlier {
-                met = state.failure.clone();
-            }
+            let met = state.failure.clone().filter(|failure| failure.upload >= earlier);
             // The upload that we have waited for has used the time up.
-            if let Some(failure) = met.take_if(|_| bound.deadline().passed()) {
-                return Err(failure.into());
+            if let Some(failure) = &met
+                && bound.deadline().passed()
+            {
+                return Err(failure.error.clone().into());
             }
             state.busy = true;
             state.goal = Some(state.goal());
             state.refusal = None;
             drop(state);
             let bound = std::mem::replace(&mut bound, Bound::new(self.shared.bound));
-            match upload::run(self, bound, met.take())? {
+            match upload::run(self, bound, met)? {
                 Delivered::Confirmed => return Ok(()),
                 Delivered::GivenUp => state = self.state.lock(),
             }
@@ -481,7 +491,8 @@ impl State {
     /// Whether the server has what was changed until then, and all attributes.
     fn is_safe(&self, changes: u64) -> bool {
         let attributes = &self.attributes;
-        self.safe.is_some_and(|safe| safe >= changes) && !attributes.time_is_set && !attributes.mode_is_set
+        let is_named = self.safe.is_some_and(|safe| safe >= changes) && !self.unnamed;
+        is_named && !attributes.time_is_set && !attributes.mode_is_set
     }
 
     fn goal(&self) -> Goal {
@@ -528,6 +539,7 @@ impl Drop for Busy<'_> {
         // Only a panic can have left it.
         if std::thread::panicking() {
             state.staged.broke(0);
+            state.failure = None;
         }
         drop(state);
         self.0.changed.notify_all();

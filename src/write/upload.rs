@@ -18,7 +18,7 @@ use crate::remote::{Error, Kind, Lane, Remote, RemotePath};
 use crate::write::WriteError;
 use crate::write::at_once::{AtOnce, send_at_once};
 use crate::write::confirm::{Sending, conclude, confirm, plain};
-use crate::write::file::{Bound, Busy, Replaces, State, WriteFile};
+use crate::write::file::{Bound, Busy, Failure, Replaces, State, WriteFile};
 use crate::write::pump::{Pumped, pump};
 use crate::write::staged::Errand;
 
@@ -64,21 +64,23 @@ impl From<FtpError> for End {
 
 /// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense. `met` is what
 /// the upload before it met: it tells more than that too little time was left for this one.
-pub(super) fn run(file: &Arc<WriteFile>, bound: Bound, met: Option<Error>) -> Result<Delivered, Error> {
+pub(super) fn run(file: &Arc<WriteFile>, bound: Bound, met: Option<Failure>) -> Result<Delivered, Error> {
     let _busy = Busy(file);
-    let result = deliver(file, bound).map_err(|error| match (error.kind(), met) {
-        (Kind::DeadlinePassed, Some(met)) => met,
-        _ => error,
-    });
+    let result = deliver(file, bound);
     let mut state = file.state.lock();
-    state.failure = None;
+    let upload = state.ended;
+    let result = result.map_err(|error| match (error.kind(), met) {
+        (Kind::DeadlinePassed, Some(met)) => met,
+        _ => Failure { error, upload },
+    });
+    state.failure = result.as_ref().err().cloned();
+    let result = result.map_err(|failure| failure.error);
     if let Err(error) = &result {
         let unheard = state.stream.is_some() && state.goal.is_none();
         if unheard && is_final(error.kind()) {
             state.refusal = Some(error.clone());
         }
         state.unsteady = true;
-        state.failure = Some(error.clone());
         log::debug!("upload of {} failed: {error}", state.path);
     }
     result
@@ -165,15 +167,18 @@ fn settled_path(file: &WriteFile, deadline: Deadline) -> RemotePath {
 
 /// After the first upload of a new file: it must be there under its very name.
 fn named(file: &WriteFile, path: &RemotePath) -> Result<Delivered, Error> {
-    if std::mem::take(&mut file.state.lock().unnamed) {
-        let checked = file.shared.remote.check_new_file(path, Deadline::after(file.shared.bound));
-        checked.inspect_err(|_| {
-            let mut state = file.state.lock();
-            state.staged.distrust();
-            (state.news, state.replaces, state.unnamed) = (None, None, true);
-        })?;
+    if !file.state.lock().unnamed {
+        return Ok(Delivered::Confirmed);
     }
-    Ok(Delivered::Confirmed)
+    let checked = file.shared.remote.check_new_file(path, Deadline::after(file.shared.bound));
+    let mut state = file.state.lock();
+    // Until then nobody may take it for stored.
+    state.unnamed = checked.is_err();
+    if state.unnamed {
+        state.staged.distrust();
+        (state.news, state.replaces, state.safe) = (None, None, None);
+    }
+    checked.map(|()| Delivered::Confirmed)
 }
 
 /// Whether the server has no room: its disk is not free a moment later (RFC 959 s.4.2.1: 452, 552).

@@ -50,7 +50,7 @@ fn start(tree: Tree, quirks: Quirks, connections: &str) -> Mounted {
     Mounted::start(
         tree,
         quirks,
-        &[&format!("connections={connections}"), "attr_timeout=60", "cache_timeout=60"],
+        &[&format!("connections={connections}"), "attr_timeout=60", "cache_timeout=60", "prefetch=auto"],
     )
 }
 
@@ -86,6 +86,30 @@ fn with_one_connection_nothing_is_fetched_ahead() {
         mounted.call("twenty files", move |dir| read(dir, begin..begin + 20, small));
         assert_eq!(mounted.server.count("RETR"), begin + 20);
     }
+}
+
+fn prefetching(word: &str) -> Mounted {
+    let option = format!("prefetch={word}");
+    let options = ["connections=8", "attr_timeout=60", "cache_timeout=60", &option];
+    Mounted::start(tree(60, small), Quirks::default(), &options)
+}
+
+#[test]
+fn without_prefetch_a_file_is_fetched_when_it_is_read() {
+    let mounted = prefetching("off");
+    for begin in (0..60).step_by(20) {
+        mounted.call("twenty files", move |dir| read(dir, begin..begin + 20, small));
+        assert_eq!(mounted.server.count("RETR"), begin + 20);
+    }
+}
+
+#[test]
+fn who_is_eager_has_the_next_files_fetched_with_the_first() {
+    let mounted = prefetching("eager");
+    mounted.call("the first file", |dir| read(dir, 0..1, small));
+    // Four for each connection, and the first.
+    eventually(HEALING, "the next files", || (mounted.server.count("RETR") == 33).then_some(()));
+    mounted.call("the others", |dir| read(dir, 1..60, small));
 }
 
 /// What `work` makes a server send to a mount of so many connections, in bytes and transfers of files.
@@ -154,8 +178,11 @@ fn a_file_that_was_replaced_since_it_was_listed_or_fetched_is_never_shown_old() 
         }
     };
     for mlst in [true, false] {
-        let mounted =
-            Mounted::start(tree(30, |_| 2000), Quirks { mlst, ..Quirks::default() }, &["connections=8"]);
+        let mounted = Mounted::start(
+            tree(30, |_| 2000),
+            Quirks { mlst, ..Quirks::default() },
+            &["connections=8", "prefetch=auto"],
+        );
         mounted.call("a listing", find);
         replace(&mounted.server, 5, 1_700_000_000);
         thread::sleep(OUTDATED);
@@ -234,8 +261,11 @@ fn a_file_that_fails_on_its_way_is_read_all_the_same() {
 fn a_small_cache_is_enough() {
     let size = |_| 60_000;
     let quirks = Quirks::default();
-    let mounted =
-        Mounted::start(tree(100, size), quirks, &["connections=8", "cache_size=1M", "attr_timeout=60"]);
+    let mounted = Mounted::start(
+        tree(100, size),
+        quirks,
+        &["connections=8", "cache_size=1M", "attr_timeout=60", "prefetch=auto"],
+    );
     mounted.call("all files", move |dir| read(dir, 0..100, size));
     let transfers = mounted.server.count("RETR");
     assert!(transfers <= 150, "{transfers} transfers");

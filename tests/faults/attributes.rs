@@ -1,12 +1,12 @@
 //! What a program sets on a file that it writes arrives with the file, whatever is cut meanwhile.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
 use crate::common_ftpd::{ReplyCut, Setting, Tree, Writing, pattern};
-use crate::mounted::{Mounted, close, errno_name, table};
+use crate::mounted::{Mounted, close, create, errno_name, table};
 
 const FILE: &str = "/home/u/file";
 const MODE: u16 = 0o640;
@@ -45,6 +45,22 @@ fn mode_and_time_of_a_new_file_arrive_with_it() {
     });
     let wrong: Vec<_> = rows.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn who_closes_hears_that_a_mode_was_refused_also_of_a_file_that_was_sent_meanwhile() {
+    for size in [1000, 6 << 20] {
+        let mounted = Mounted::good(Tree::bare());
+        mounted.break_by(Writing { mff: Setting::Unknown, chmod: Setting::Refused, ..Writing::default() });
+        let result = mounted.call("open, fchmod, write, close", move |dir| {
+            let mut file = create(&dir.join("file")).unwrap();
+            file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+            file.write_all(&pattern(6, size)).unwrap();
+            close(file)
+        });
+        assert!(result.is_err(), "{size} bytes: the mode is said to be set");
+        assert!(mounted.landed("file") == Some(pattern(6, size)), "{size} bytes");
+    }
 }
 
 #[test]

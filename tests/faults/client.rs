@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftpfs::cache::{BlockCache, DirectoryCache, FileVersion, Versions};
+use ftpfs::cache::{BlockCache, DirectoryCache, FileVersion, Prefetch, Versions};
 use ftpfs::deadline::Deadline;
 use ftpfs::ftp::config::{Login, SessionConfig, Timeouts, TlsMode};
 use ftpfs::read::{Config, Patience, ReadError, Reader, Readers};
@@ -65,6 +65,7 @@ pub(crate) struct Options {
     pub(crate) data: ftpfs::ftp::config::DataConfig,
     pub(crate) tls: Option<ftpfs::ftp::config::TlsConfig>,
     pub(crate) list_zone: Option<ftpfs::ftp::time::ListZone>,
+    pub(crate) prefetch: Prefetch,
 }
 
 impl Default for Options {
@@ -83,6 +84,7 @@ impl Default for Options {
             data: Default::default(),
             tls: None,
             list_zone: None,
+            prefetch: prefetch().unwrap_or_default(),
         }
     }
 }
@@ -145,10 +147,9 @@ impl Client {
         let deadline = Deadline::after(options.operation);
         let remote = Arc::new(Remote::connect(config, b"", false, options.connections, deadline)?);
         let blocks = Arc::new(BlockCache::new(options.cache));
-        let prefetch = prefetch().unwrap_or_default();
-        let directories =
-            DirectoryCache::new(remote.clone(), options.operation, options.cache).prefetching(prefetch);
-        let Options { connections, cache: cache_size, operation: patience, .. } = options;
+        let directories = DirectoryCache::new(remote.clone(), options.operation, options.cache)
+            .prefetching(options.prefetch);
+        let Options { connections, cache: cache_size, operation: patience, prefetch, .. } = options;
         let config = Config { cache_size, connections, patience, prefetch };
         let readers = Readers::new(remote.clone(), blocks, Arc::new(directories), config);
         Ok(Client { remote, readers, versions: Versions::default(), operation: options.operation })

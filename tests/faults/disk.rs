@@ -37,7 +37,10 @@ fn quirks(mlst: bool) -> Quirks {
 fn mount(server: &Server, dir: &Path, size: &str) -> Mount {
     let cache_dir = format!("cache_dir={}", dir.display());
     let cache_disk = format!("cache_disk={size}");
-    Mount::start(&format!("ftp://u:secret@{}/", server.address()), &[&cache_dir, &cache_disk])
+    Mount::start(
+        &format!("ftp://u:secret@{}/", server.address()),
+        &[&cache_dir, &cache_disk, "prefetch=auto"],
+    )
 }
 
 /// Reads a file through the mount, in order.

@@ -112,10 +112,15 @@ fn what_is_not_on_the_server_is_never_confirmed() {
 #[test]
 fn a_name_that_the_server_changes_is_an_error() {
     let mounted = mounted_with(Writing { tidies_names: true, ..Writing::default() }, &[]);
-    for name in ["blank ", "tab\tinside"] {
-        let result = mounted.call("open, write, close", move |dir| store(&dir.join(name), b"bytes"));
+    for (name, size) in [("blank ", 5), ("tab\tinside", 5), ("large ", 1 << 20), ("large\tinside", 1 << 20)] {
+        // The second time too, when the bytes have been sent already.
+        let results = mounted.call("open, write, fsync twice, close", move |dir| {
+            let mut file = create(&dir.join(name)).unwrap();
+            let written = file.write_all(&pattern(1, size));
+            [written.and_then(|()| file.sync_all()), file.sync_all(), close(file)]
+        });
         assert!(mounted.landed(name).is_none());
-        assert!(result.is_err(), "{name:?} is said to be stored");
+        assert!(results.iter().all(Result::is_err), "{name:?} is said to be stored: {results:?}");
     }
 }
 

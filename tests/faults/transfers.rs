@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use ftpfs::cache::Prefetch;
 use ftpfs::ftp::features::Capability;
 use ftpfs::remote::Kind;
 
@@ -167,7 +168,9 @@ fn a_file_that_changes_between_transfers_is_never_a_mixture() {
                 let mut tree = Tree::sample();
                 tree.put("/home/u/file", old.clone());
                 let server = Server::start(tree, Quirks { mlst, ..Quirks::default() });
-                let client = Client::of(&server);
+                // What is fetched ahead needs no second transfer.
+                let options = Options { prefetch: Prefetch::Auto, ..Options::default() };
+                let client = Client::connect(&server, options).unwrap();
                 let reader = client.open("file").unwrap();
                 assert!(client.read(&reader, 1 << 20, 5000).unwrap() == old[1 << 20..(1 << 20) + 5000]);
                 server.tree().put_at("/home/u/file", pattern(12, len), time);

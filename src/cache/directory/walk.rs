@@ -18,6 +18,8 @@ use crate::remote::{Name, RemotePath};
 /// Directories fetched ahead at first, and at most.
 const SMALLEST: usize = 8;
 const LARGEST: usize = 256;
+/// The least that are fetched ahead by who is eager: who waits for one waits for all of them.
+const EAGER: usize = 32;
 
 /// Directories that are remembered as read and as fetched ahead.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -77,7 +79,7 @@ impl Walk {
             self.ahead.clear();
         }
         if is_eager {
-            self.window = LARGEST;
+            self.window = self.window.max(EAGER);
         }
         if !in_walk || known(dir).is_some() || self.prefetch == Prefetch::Off {
             return Vec::new();
