@@ -62,7 +62,7 @@ impl Bench {
     fn mount(&mut self, operation: Option<&'static str>) -> Mount {
         let _inside = self.link.enter(Side::Client);
         // Entries expire by the clock, which is not to be part of this.
-        let mut options = vec!["debug", "attr_timeout=3600", "cache_timeout=3600"];
+        let mut options = vec!["debug", "attr_timeout=3600", "cache_timeout=3600", "prefetch=auto"];
         let version = self.tls.map(|version| format!("tls_version={version}"));
         options.extend(version.as_deref());
         self.link.settle();
