@@ -111,8 +111,7 @@ fn serve(mut control: TcpStream, script: &Mutex<Script>) -> Option<()> {
             (_, "STOR") => {
                 let (data, _) = passive.take()?.accept().ok()?;
                 control.write_all(b"150 send\r\n").ok()?;
-                let pause = script.lock().pause;
-                let content = take(data, pause);
+                let content = take(data, script);
                 script.lock().tree.insert(argument.to_owned(), Some(content));
                 "226 done".to_owned()
             }
@@ -194,13 +193,14 @@ fn list(script: &Script, dir: &str) -> String {
     script.tree.iter().filter_map(line).collect()
 }
 
-fn take(mut data: TcpStream, pause: Duration) -> Vec<u8> {
+fn take(mut data: TcpStream, script: &Mutex<Script>) -> Vec<u8> {
     let (mut content, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
-    if !pause.is_zero() {
+    if !script.lock().pause.is_zero() {
         let _ = socket2::SockRef::from(&data).set_recv_buffer_size(64 * 1024);
     }
     while let Ok(n @ 1..) = data.read(&mut chunk) {
         content.extend_from_slice(&chunk[..n]);
+        let pause = script.lock().pause;
         std::thread::sleep(pause);
     }
     content

@@ -211,6 +211,12 @@ pub(crate) fn send_record(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize>
     socket2::SockRef::from(stream).send_with_flags(bytes, libc::MSG_EOR | libc::MSG_NOSIGNAL)
 }
 
+/// Makes the end of `stream` a reset, which throws away what is on its way to the peer. It is tried only: a socket that has
+/// failed has nothing on its way.
+pub(crate) fn reset_at_end(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
 fn tune(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))

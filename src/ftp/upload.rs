@@ -1,6 +1,7 @@
 //! Uploads: STOR, REST + STOR and APPE, and the end of each, which only the server's final reply confirms.
 
 use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
@@ -11,6 +12,7 @@ use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::stream::Stream;
 use crate::ftp::transfer::Transfer;
+use crate::ftp::transport;
 
 /// How long the reply to an upload that failed or was given up is waited for. The server that ended it has said it already;
 /// pyftpdlib 2.2.0 at times says nothing when its disk is full.
@@ -149,6 +151,10 @@ impl<'a> Upload<'a> {
             self.failed = self.end_data(deadline).err();
         }
         let Some(failed) = self.failed else { return self.transfer.finish(deadline) };
+        if let (Error::Deadline { .. }, Some(data)) = (&failed, self.transfer.data()) {
+            // The kernel would go on to send what it has, for minutes, and it could come when the file was stored anew.
+            transport::reset_at_end(data.socket());
+        }
         match self.transfer.finish(deadline.at_most(REASON)) {
             Err(error) if error.refusal().is_some() => Err(error),
             _ => Err(failed),
@@ -191,11 +197,23 @@ impl<'a> Upload<'a> {
 
     /// Stops in the middle; the file on the server is then anything. To the server it looks like the end of
     /// the data: a reset, which would throw away what is still on its way, leaves pyftpdlib 2.2.0 without an
-    /// answer. The one reply that ends the transfer is read, whatever its code, for at most 5 s.
+    /// answer. The one reply that ends the transfer is read, whatever its code, for at most 5 s. Where none comes, it is
+    /// reset after all: what the kernel would go on to send could come when the file was stored anew.
     ///
     /// # Errors
     /// A failed connection.
-    pub fn abandon(self, deadline: Deadline) -> Result<(), Error> {
-        self.transfer.abandon(deadline.at_most(REASON))
+    pub fn abandon(mut self, deadline: Deadline) -> Result<(), Error> {
+        let socket = self.transfer.data().map(|data| data.socket());
+        let unsent = socket.filter(|socket| crate::sys::unsent(socket).is_ok_and(|unsent| unsent > 0));
+        let unsent = unsent.and_then(|socket| socket.try_clone().ok());
+        if let Some(socket) = &unsent {
+            // What holds a copy does not end with the other one.
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+        let ended = self.transfer.abandon(deadline.at_most(REASON));
+        if let (Err(_), Some(socket)) = (&ended, &unsent) {
+            transport::reset_at_end(socket);
+        }
+        ended
     }
 }

@@ -37,7 +37,7 @@ fn a_walk_costs_no_data_connection_for_each_directory(kind: Kind) {
         }
     }
     let server = Server::start(kind, served.path(), &Options::default());
-    let options = ["debug", &format!("connections={CONNECTIONS}")];
+    let options = ["debug", "prefetch=auto", &format!("connections={CONNECTIONS}")];
     let mount = Mount::start(&server.url(User::Tester, "/"), &options);
     same_attributes(BOUND, kind, served.path(), mount.path(), seconds(SystemTime::now()));
     let counts = verbs(&mount.trace());

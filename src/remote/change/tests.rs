@@ -1,10 +1,10 @@
 //! What becomes of a verb whose connection breaks before or behind it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::ftp::scripted::{Cut, Scripted};
-use crate::ftp::upload::StoreAt;
+use crate::ftp::upload::{StoreAt, Upload};
 
 fn connect(server: &Scripted) -> Remote {
     Remote::connect(server.config(), b"", false, 2, deadline()).unwrap()
@@ -125,7 +125,7 @@ fn the_last_bytes_of_an_upload_have_longer_than_a_reply_while_they_move() {
     let session = lease.session().unwrap();
     let mut upload = session.store(b"/slow", StoreAt::Start, deadline()).unwrap();
     upload.write(&content, deadline()).unwrap();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     upload.finish(deadline()).unwrap();
     let (took, reply) = (begun.elapsed(), server.config().timeouts.reply);
     assert!(took > reply, "it took {took:?}: the buffers of this machine are too small for this test");
@@ -139,12 +139,49 @@ fn an_upload_to_a_server_that_takes_nothing_ends_at_the_stall_time() {
     server.script.lock().pause = Duration::from_secs(60);
     let mut lease = remote.lease("write", &path("/stuck"), Lane::Data, deadline()).unwrap();
     let mut upload = lease.session().unwrap().store(b"/stuck", StoreAt::Start, deadline()).unwrap();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let written = upload.write(&vec![7; 32 << 20], deadline());
     assert!(matches!(written, Err(FtpError::Deadline { .. })), "{written:?}");
     let ended = upload.finish(deadline());
     assert!(matches!(ended, Err(FtpError::Deadline { .. })), "{ended:?}");
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+/// Some MiB are in the buffers of the two kernels when an upload is given up. If they came when the file was stored anew,
+/// it would have bytes of both.
+fn given_up(end: fn(Upload<'_>) -> Result<(), FtpError>) {
+    let server = Scripted::start(&[]);
+    let remote = connect(&server);
+    // Longer than the stall time.
+    server.script.lock().pause = Duration::from_secs(3);
+    let mut lease = remote.lease("write", &path("/late"), Lane::Data, deadline()).unwrap();
+    let mut upload = lease.session().unwrap().store(b"/late", StoreAt::Start, deadline()).unwrap();
+    let written = upload.write(&vec![7; 32 << 20], deadline());
+    assert!(matches!(written, Err(FtpError::Deadline { .. })), "{written:?}");
+    let ended = end(upload);
+    assert!(ended.is_err(), "{ended:?}");
+    drop(lease);
+    // Now it reads all that comes.
+    server.script.lock().pause = Duration::ZERO;
+    let by = Instant::now() + Duration::from_secs(20);
+    let landed = loop {
+        if let Some(Some(content)) = server.script.lock().tree.get("/late") {
+            break content.len();
+        }
+        assert!(Instant::now() < by, "the upload does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(landed < 1 << 20, "{landed} bytes came");
+}
+
+#[test]
+fn what_has_not_arrived_when_an_upload_fails_never_does() {
+    given_up(|upload| upload.finish(deadline()).map(drop));
+}
+
+#[test]
+fn what_has_not_arrived_when_an_upload_is_abandoned_never_does() {
+    given_up(|upload| upload.abandon(deadline()));
 }
 
 #[test]
