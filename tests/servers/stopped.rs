@@ -72,14 +72,16 @@ fn stopped(kind: Kind, options: &[&str]) {
     }
 
     server.cont();
+    // A session of vsftpd 3.0.3 that was stopped answers what is asked, but EPSV no more: its parent takes the signal that
+    // the child has stopped for its end, and waits for that. Each costs a call until it is given up.
     eventually(PROMISE, "the mount to work again by itself", || {
-        let (dir, file) = (at("listed-later"), at("read-later"));
-        let (names, content) = within(PROMISE, "ls and read after the pause", move || {
-            (fs::read_dir(dir).map(Iterator::count), read(file))
+        let (dir, files) = (at("listed-later"), [at("read-later"), at("asked-later/file")]);
+        let (names, contents) = within(PROMISE, "ls and read after the pause", move || {
+            (fs::read_dir(dir).map(Iterator::count), files.map(read).map(Result::ok))
         });
-        (names.ok() == Some(1) && content.ok() == Some(vec![b'x'; 1 << 20])).then_some(())
+        let expected = [vec![b'x'; 1 << 20], b"asked-later".to_vec()].map(Some);
+        (names.ok() == Some(1) && contents == expected).then_some(())
     });
-    assert_eq!(read_bounded(at("asked-later/file")), b"asked-later");
     assert!(mount.terminate().success());
 }
 
@@ -99,8 +101,4 @@ fn read(path: PathBuf) -> std::io::Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)?.read_to_end(&mut content)?;
     Ok(content)
-}
-
-fn read_bounded(path: PathBuf) -> Vec<u8> {
-    within(PROMISE, "read", move || read(path)).unwrap()
 }
