@@ -13,6 +13,7 @@ use crate::ftp::error::Error;
 use crate::ftp::quirks;
 use crate::ftp::reply::{Lines, Reply, ReplyParser};
 use crate::ftp::stream::{SEGMENT, Stream, Waiting};
+use crate::ftp::transport;
 use crate::secret::Secret;
 
 /// The bound of a receive that finds its bytes here already.
@@ -497,8 +498,13 @@ impl ControlConnection {
 
 impl Drop for ControlConnection {
     fn drop(&mut self) {
+        let socket = self.stream.socket();
+        if self.broken && crate::sys::unsent(socket).is_ok_and(|unsent| unsent > 0) {
+            // Whoever sent a command was told that it failed: it is not to be done when the link is back.
+            transport::reset_at_end(socket);
+        }
         // Somebody may still watch the socket for a reply; the server is told all the same.
-        let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);
+        let _ = socket.shutdown(std::net::Shutdown::Both);
     }
 }
 

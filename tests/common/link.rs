@@ -79,6 +79,7 @@ struct Shared {
     /// Time of each end, in half round trips. Only the carrier changes it.
     clocks: [AtomicU64; 2],
     ending: AtomicBool,
+    severed: AtomicBool,
     state: Mutex<State>,
     settled: Condvar,
 }
@@ -119,6 +120,7 @@ impl Link {
             driver: nix::unistd::gettid().as_raw(),
             clocks: [AtomicU64::new(0), AtomicU64::new(0)],
             ending: AtomicBool::new(false),
+            severed: AtomicBool::new(false),
             state: Mutex::default(),
             settled: Condvar::new(),
         });
@@ -140,6 +142,12 @@ impl Link {
         let before = tun::current();
         self.shared.ends[side as usize].enter();
         Inside(before)
+    }
+
+    /// Loses every packet from now on, or none any more; only with a delay.
+    pub(crate) fn sever(&self, severed: bool) {
+        assert_ne!(self.shared.pace, Pace::Lockstep);
+        self.shared.severed.store(severed, Ordering::SeqCst);
     }
 
     /// Half round trips that have passed at the client's end; only in lockstep.
@@ -289,6 +297,9 @@ impl Shared {
             for (side, held) in held.iter_mut().enumerate() {
                 while let Some(packet) = self.ends[side].receive() {
                     held.push_back((now + delay, packet));
+                }
+                if self.severed.load(Ordering::SeqCst) {
+                    held.clear();
                 }
                 while held.front().is_some_and(|&(due, _)| due <= now) {
                     let arrived = held.pop_front();

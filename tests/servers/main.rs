@@ -53,6 +53,7 @@ mod replaced;
 mod roundtrips;
 mod scale;
 mod secured;
+mod severed;
 mod stopped;
 mod tools;
 mod uploads;
