@@ -16,6 +16,15 @@ pub struct Command {
     secret: bool,
 }
 
+/// Whether a command makes the server change something.
+pub(crate) fn changes_something(words: &str) -> bool {
+    let verb = words.split(' ').next().unwrap_or_default();
+    matches!(
+        verb,
+        "DELE" | "RMD" | "MKD" | "RNFR" | "RNTO" | "STOR" | "APPE" | "MFF" | "MFMT" | "MDTM" | "SITE"
+    )
+}
+
 impl Command {
     /// A command without argument.
     pub fn bare(verb: &'static str) -> Command {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::ClientConnection;
 
 use crate::deadline::Deadline;
-use crate::ftp::command::Command;
+use crate::ftp::command::{Command, changes_something};
 use crate::ftp::error::Error;
 use crate::ftp::quirks;
 use crate::ftp::reply::{Lines, Reply, ReplyParser};
@@ -499,7 +499,8 @@ impl ControlConnection {
 impl Drop for ControlConnection {
     fn drop(&mut self) {
         let socket = self.stream.socket();
-        if self.broken && crate::sys::unsent(socket).is_ok_and(|unsent| unsent > 0) {
+        let changes = self.expected.iter().any(|expected| changes_something(&expected.words));
+        if self.broken && changes && crate::sys::unsent(socket).is_ok_and(|unsent| unsent > 0) {
             // Whoever sent a command was told that it failed: it is not to be done when the link is back.
             transport::reset_at_end(socket);
         }

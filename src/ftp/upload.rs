@@ -1,7 +1,7 @@
 //! Uploads: STOR, REST + STOR and APPE, and the end of each, which only the server's final reply confirms.
 
 use std::io::ErrorKind;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
@@ -150,8 +150,18 @@ impl<'a> Upload<'a> {
         if self.failed.is_none() {
             self.failed = self.end_data(deadline).err();
         }
-        let Some(failed) = self.failed else { return self.transfer.finish(deadline) };
-        if let (Error::Deadline { .. }, Some(data)) = (&failed, self.transfer.data()) {
+        let Some(failed) = self.failed else {
+            // The server may have said something before it has all.
+            let unsent = self.unsent();
+            let ended = self.transfer.finish(deadline);
+            if let (Err(error), Some(socket)) = (&ended, &unsent)
+                && error.refusal().is_none()
+            {
+                transport::reset_at_end(socket);
+            }
+            return ended;
+        };
+        if let Some(data) = self.transfer.data() {
             // The kernel would go on to send what it has, for minutes, and it could come when the file was stored anew.
             transport::reset_at_end(data.socket());
         }
@@ -195,6 +205,18 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// The data connection once more, if something is still on its way over it; what holds a copy does not end with the
+    /// other one, so no more can be written from now on.
+    fn unsent(&mut self) -> Option<TcpStream> {
+        let socket = self.transfer.data()?.socket();
+        if crate::sys::unsent(socket).is_ok_and(|unsent| unsent == 0) {
+            return None;
+        }
+        let socket = socket.try_clone().ok()?;
+        let _ = socket.shutdown(Shutdown::Write);
+        Some(socket)
+    }
+
     /// Stops in the middle; the file on the server is then anything. To the server it looks like the end of
     /// the data: a reset, which would throw away what is still on its way, leaves pyftpdlib 2.2.0 without an
     /// answer. The one reply that ends the transfer is read, whatever its code, for at most 5 s. Where none comes, it is
@@ -203,13 +225,7 @@ impl<'a> Upload<'a> {
     /// # Errors
     /// A failed connection.
     pub fn abandon(mut self, deadline: Deadline) -> Result<(), Error> {
-        let socket = self.transfer.data().map(|data| data.socket());
-        let unsent = socket.filter(|socket| crate::sys::unsent(socket).is_ok_and(|unsent| unsent > 0));
-        let unsent = unsent.and_then(|socket| socket.try_clone().ok());
-        if let Some(socket) = &unsent {
-            // What holds a copy does not end with the other one.
-            let _ = socket.shutdown(Shutdown::Write);
-        }
+        let unsent = self.unsent();
         let ended = self.transfer.abandon(deadline.at_most(REASON));
         if let (Err(_), Some(socket)) = (&ended, &unsent) {
             transport::reset_at_end(socket);

@@ -13,7 +13,7 @@ use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::ftp::features::Capability;
 use crate::read::{Reader, Sources};
-use crate::remote::RemotePath;
+use crate::remote::{Lane, RemotePath};
 
 /// Bound for the question that saves a transfer.
 const LOOK: Duration = Duration::from_secs(5);
@@ -67,7 +67,10 @@ impl Disk {
         let remote = &reader.sources.remote;
         let is_told = remote.profile().mlst() == Capability::Yes || remote.profile().mdtm() != Capability::No;
         if is_told && !self.asked.swap(true, Ordering::Relaxed) {
-            let facts = remote.glance(&reader.path(), deadline.at_most(LOOK));
+            let (path, by) = (reader.path(), deadline.at_most(LOOK));
+            // It may have to wait for a connection, as the transfer would that it saves.
+            let lease = remote.lease("read", &path, Lane::Metadata, by);
+            let facts = lease.ok().and_then(|mut lease| lease.session()?.facts(path.as_bytes(), by).ok());
             // One that has changed is left to the transfer that follows.
             if facts.is_none_or(|facts| stream::changed(reader, &facts).is_some()) {
                 return false;
