@@ -5,7 +5,8 @@
 //! a thread of its own, which publishes what arrives and stays a window ahead of the reader. A short step
 //! forward is read through, a jump starts another stream. A stream that has nothing to do is parked and gives
 //! its connection up when somebody else needs it; it goes on later from its offset. Whole files that will be read
-//! soon are fetched [`ahead`] of all that.
+//! soon are fetched [`ahead`] of all that. Where one connection does not bring what the link could, a file that is read
+//! in order is fetched in [`segments`] side by side.
 //!
 //! Before a stream is begun the local disk is asked, if blocks are kept there; who finds all in memory does not
 //! wait for it.
@@ -13,7 +14,9 @@
 pub mod ahead;
 mod disk;
 mod reader;
+pub mod segments;
 mod source;
+mod spread;
 mod stream;
 pub mod window;
 
@@ -25,6 +28,7 @@ use parking_lot::Mutex;
 use crate::cache::{BlockCache, DirectoryCache, FileVersion, Prefetch};
 use crate::deadline::Deadline;
 use crate::read::ahead::{Ahead, Limits};
+use crate::read::segments::{Bounds, Learned};
 use crate::read::window::Pace;
 use crate::remote::{self, Remote, RemotePath};
 use crate::workers::Workers;
@@ -70,6 +74,10 @@ struct Sources {
     patience: Duration,
     /// What transfers have cost so far.
     pace: Mutex<Pace>,
+    /// What bounds the segments of a file that is read in order.
+    bounds: Bounds,
+    /// How many of them at once were of use.
+    learned: Mutex<Learned>,
     ahead: Ahead,
 }
 
@@ -106,6 +114,12 @@ impl Readers {
             blocks,
             workers: Workers::new("fetch", STREAMS, STREAMS_WAITING),
             window: eighth.min(LARGEST_WINDOW),
+            bounds: match config.prefetch {
+                Prefetch::Off => Bounds::of(1, config.cache_size, false),
+                Prefetch::Auto => Bounds::of(config.connections, config.cache_size, false),
+                Prefetch::Eager => Bounds::of(config.connections, config.cache_size, true),
+            },
+            learned: Mutex::default(),
             prefetch: config.prefetch,
             patience: config.patience,
             pace: Mutex::default(),

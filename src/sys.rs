@@ -235,6 +235,19 @@ pub fn mode_without_automount(path: &Path) -> io::Result<u32> {
     Ok(unsafe { stat.assume_init() }.st_mode)
 }
 
+/// Lets the peer of a TCP socket send no more than about `bytes` beyond what has arrived (TCP_WINDOW_CLAMP, tcp(7)). What
+/// was allowed before is not taken back. The system raises the bound again as it gets to know the connection.
+///
+/// # Errors
+/// What setsockopt(2) says: `Unsupported` and the like for what is no socket.
+pub fn clamp_window(socket: &TcpStream, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes.max(1)).unwrap_or(libc::c_int::MAX);
+    let size = libc::socklen_t::try_from(size_of_val(&bytes)).map_err(io::Error::other)?;
+    let (level, option) = (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP);
+    // SAFETY: the socket is open and `bytes` is valid for the whole call.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const bytes).cast(), size) })
+}
+
 /// How many bytes written to a TCP socket its peer has not confirmed yet (SIOCOUTQ, tcp(7)).
 ///
 /// # Errors

@@ -167,6 +167,11 @@ impl BlockCache {
         fits
     }
 
+    /// The block numbered `block` of `file` will not be read again soon: it is the next one to go.
+    pub fn demote(&self, file: FileId, block: u64) {
+        self.blocks.lock().lru.demote(&(file, block));
+    }
+
     /// Whether all `size` bytes of `file` are held. Does not count as reading it.
     pub fn holds(&self, file: FileId, size: u64) -> bool {
         let blocks = self.blocks.lock();

@@ -12,10 +12,17 @@ use crate::ftp::features::Capability;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::stream::Stream;
+use crate::ftp::transport::reset_at_end;
 use crate::ftp::warm::{TRIAL, Warm};
+use crate::sys;
 
 /// How long the end of the data is said to a server that does not take it.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// No system lets more than this be on its way on one connection, by default (`tcp_rmem` of Linux: 6 MiB).
+const LARGEST_WINDOW: u64 = 8 * 1024 * 1024;
+/// The largest record of TLS, which arrives whole or not at all (RFC 8446 s.5.2).
+const RECORD: usize = 16 * 1024 + 512;
 
 /// Bytes on their way from the server. It borrows its control connection, so that no other command can be
 /// sent meanwhile (pure-ftpd, pyftpdlib and libunftp lose the transfer then). It must end with
@@ -114,6 +121,21 @@ impl<'a> Transfer<'a> {
     /// without close_notify: there is nothing more to read, but perhaps there should be.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.read_by(buffer, Deadline::after(self.stall))
+    }
+
+    /// Only `left` more bytes are wanted: has the server send no more than a little beyond that, where the system can.
+    /// Otherwise what is on its way when the transfer is abandoned, as much as fits in a round trip, comes for nothing.
+    pub fn ends_within(&mut self, left: u64) {
+        if left > LARGEST_WINDOW {
+            return;
+        }
+        if let Some(data) = &self.data {
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            let records = if data.is_secured() { left / 512 + RECORD } else { 0 };
+            let _ = sys::clamp_window(data.socket(), left + records);
+            // The server may be unable to send any more, and has to hear of the end all the same.
+            reset_at_end(data.socket());
+        }
     }
 
     /// After the end of the data: reads the final reply. The data connection is closed first, since

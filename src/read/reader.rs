@@ -1,5 +1,6 @@
 //! One version of one file: finds bytes in memory, has streams fetch the rest.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,10 @@ use crate::cache::{FileVersion, Prefetch};
 use crate::deadline::Deadline;
 use crate::read::ahead::Need;
 use crate::read::disk::Disk;
+use crate::read::segments::Segments;
+use crate::read::spread::{Room, Spread};
 use crate::read::stream::{self, Stream};
+use crate::read::window::Window;
 use crate::read::{Patience, ReadError, Sources};
 use crate::remote::{Error, Kind, RemotePath};
 
@@ -40,10 +44,12 @@ pub struct Reader {
     pub(super) changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) streams: Vec<Stream>,
     pub(super) next_id: u64,
+    pub(super) segments: Segments,
+    pub(super) spread: Option<Spread>,
     /// The file is no longer this version.
     pub(super) stale: Option<Error>,
     /// The byte that a reader gave up waiting for, when and why; `None` since bytes came.
@@ -59,7 +65,7 @@ impl State {
 
 /// A piece of the file found in memory.
 enum Piece {
-    Shared(Arc<[u8]>, std::ops::Range<usize>),
+    Shared(Arc<[u8]>, Range<usize>),
     Copied(Vec<u8>),
 }
 
@@ -74,9 +80,24 @@ impl Piece {
 
 impl Reader {
     pub(super) fn new(sources: Arc<Sources>, path: RemotePath, version: Arc<FileVersion>) -> Reader {
-        let (state, changed) = Default::default();
         let disk = Disk::new(&sources, &path);
-        Reader { sources, path: Mutex::new(path), disk, version, state, changed }
+        let state = State {
+            streams: Vec::new(),
+            next_id: 0,
+            segments: Segments::new(sources.bounds, *sources.learned.lock(), Instant::now()),
+            spread: None,
+            stale: None,
+            gave_up: None,
+            closed: false,
+        };
+        Reader {
+            sources,
+            path: Mutex::new(path),
+            disk,
+            version,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     /// Size in bytes of the version that is read.
@@ -211,18 +232,19 @@ impl Reader {
     }
 
     /// Tells the stream behind a satisfied read to stay ahead.
-    fn advance(&self, state: &mut State, offset: u64, end: u64) {
+    fn advance(self: &Arc<Self>, state: &mut State, offset: u64, end: u64) {
         if self.sources.prefetch == Prefetch::Off {
             return;
         }
         let size = self.version.size;
         let step = self.sources.pace.lock().step();
         let near = |stream: &&mut Stream| stream.start <= end && end <= stream.next + step;
-        if let Some(stream) = state.streams.iter_mut().filter(near).max_by_key(|stream| stream.start)
-            && stream.extend(offset, end, size)
-        {
+        let stream = state.streams.iter_mut().filter(near).max_by_key(|stream| stream.start);
+        let id = stream.as_ref().map(|stream| stream.id);
+        if stream.is_some_and(|stream| stream.extend(offset, end, size)) {
             self.changed.notify_all();
         }
+        self.spread(state, id, end);
     }
 
     /// Has the missing byte `at` fetched and waits for news.
@@ -236,7 +258,8 @@ impl Reader {
         let from_start = self.sources.remote.profile().rest() == crate::ftp::features::Capability::No;
         let step = self.sources.pace.lock().step();
         let reaches = |stream: &Stream| {
-            stream.next <= at && (from_start || at - stream.next <= step) && !stream.stops()
+            let is_near = stream.next <= at && (from_start || at - stream.next <= step);
+            is_near && at < stream.limit && !stream.stops()
         };
         let id = match state.streams.iter().find(|stream| reaches(stream)).map(|stream| stream.id) {
             Some(id) => id,
@@ -256,10 +279,27 @@ impl Reader {
                     .filter(|s| is_idle(s) && !s.window.is_sequential() && s.waiters == 0)
                     .for_each(|s| s.stop = true);
                 self.changed.notify_all();
-                self.start_stream(state, if from_start { 0 } else { at })?
+                let size = self.version.size;
+                let (largest, prefetch) = (self.sources.window, self.sources.prefetch);
+                match state.room_at(at, size) {
+                    Room::Gap(range) => {
+                        let (end, window) = (range.end, Window::going_on(at, largest, prefetch));
+                        let id = self.start_stream(state, range, window)?;
+                        state.stream(id).into_iter().for_each(|stream| stream.end_at(end));
+                        id
+                    }
+                    Room::Next => {
+                        self.start_stream(state, at..size, Window::going_on(at, largest, prefetch))?
+                    }
+                    Room::Jump => {
+                        let at = if from_start { 0 } else { at };
+                        self.start_stream(state, at..size, Window::new(at, largest, prefetch))?
+                    }
+                }
             }
         };
         let Some(stream) = state.stream(id) else { return Ok(()) };
+        stream.is_ahead = false;
         let more = stream.extend(at, end, self.version.size);
         stream.waiters += 1;
         stream.await_bytes(at, end);
@@ -277,10 +317,16 @@ impl Reader {
         Err(ReadError::Remote(failure))
     }
 
-    fn start_stream(self: &Arc<Self>, state: &mut State, at: u64) -> Result<u64, ReadError> {
+    /// Begins a stream that fetches of `range` what its `window` says. It begins to run when the state is unlocked.
+    pub(super) fn start_stream(
+        self: &Arc<Self>,
+        state: &mut State,
+        range: Range<u64>,
+        window: Window,
+    ) -> Result<u64, ReadError> {
         let id = state.next_id;
         state.next_id += 1;
-        state.streams.push(Stream::new(id, at, self.sources.window, self.sources.prefetch));
+        state.streams.push(Stream::new(id, range, window));
         let reader = self.clone();
         let submitted = self.sources.workers.submit(move || stream::run(&reader, id));
         if submitted.is_err() {

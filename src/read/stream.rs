@@ -3,10 +3,10 @@
 mod pump;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::Prefetch;
 use crate::cache::block::BLOCK;
 use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
@@ -41,6 +41,12 @@ pub(super) struct Stream {
     pub(super) next: u64,
     /// Fetch up to here.
     want: u64,
+    /// And never beyond this: what follows is fetched by another stream, or the end of the file.
+    pub(super) limit: u64,
+    /// It fetches one of several segments; see [`segments`](crate::read::segments).
+    pub(super) is_segment: bool,
+    /// Nobody has waited for it yet: it takes only a connection that nobody needs.
+    pub(super) is_ahead: bool,
     pub(super) window: Window,
     /// The published bytes of the block that is not full yet; they end at `next`.
     filling: Vec<u8>,
@@ -63,13 +69,17 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(id: u64, start: u64, largest_window: u64, prefetch: Prefetch) -> Stream {
+    /// A stream that fetches `range` as far as its `window` says.
+    pub(super) fn new(id: u64, range: Range<u64>, window: Window) -> Stream {
         Stream {
             id,
-            start,
-            next: start,
-            want: start,
-            window: Window::new(start, largest_window, prefetch),
+            start: range.start,
+            next: range.start,
+            want: range.start,
+            limit: range.end,
+            is_segment: false,
+            is_ahead: false,
+            window,
             filling: Vec::new(),
             recent: VecDeque::new(),
             parked: false,
@@ -83,10 +93,25 @@ impl Stream {
         }
     }
 
+    /// Makes it fetch all up to `limit`, and no more.
+    pub(super) fn end_at(&mut self, limit: u64) {
+        (self.limit, self.want, self.is_segment) = (limit, limit, true);
+    }
+
+    /// It need not end before the file does any more.
+    pub(super) fn go_on_alone(&mut self, size: u64) {
+        (self.limit, self.is_segment) = (size, false);
+    }
+
     /// Whether it has something to fetch that makes a parked stream go on.
-    fn is_wanted(&self, size: u64) -> bool {
+    fn is_wanted(&self) -> bool {
         let more = self.want.saturating_sub(self.next);
-        more > 0 && (self.waiters > 0 || self.want == size || more >= self.window.worth_resuming())
+        more > 0 && (self.waiters > 0 || self.want == self.limit || more >= self.window.worth_resuming())
+    }
+
+    /// Whether it has fetched all that it is there for, and that is not the end of the file.
+    fn is_at_limit(&self, size: u64) -> bool {
+        self.next >= self.limit && self.limit < size
     }
 
     /// Whether it ends without fetching more.
@@ -96,7 +121,7 @@ impl Stream {
 
     /// A reader wants, or has, the bytes of `offset..end`; true if there is more to fetch now.
     pub(super) fn extend(&mut self, offset: u64, end: u64, size: u64) -> bool {
-        let want = self.window.read(offset, end, size);
+        let want = self.window.read(offset, end, size).min(self.limit);
         let more = want > self.want;
         self.want = self.want.max(want);
         more
@@ -212,7 +237,7 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
     let mut attempt = 1;
     let mut furthest = 0;
     loop {
-        let before = {
+        let (before, is_ahead) = {
             let mut state = reader.state.lock();
             if state.closed || state.stale.is_some() {
                 return None;
@@ -221,12 +246,19 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             if stream.stop || (stream.next >= stream.want && stream.waiters == 0) {
                 return None;
             }
-            stream.next
+            (stream.next, stream.is_ahead)
         };
         let deadline = Deadline::after(reader.sources.patience);
-        let mut lease = match remote.lease("read", &reader.path(), Lane::Data, deadline) {
-            Ok(lease) => lease,
-            Err(error) => return Some(Outcome::Failed(error)),
+        let mut lease = match is_ahead {
+            true => match remote.pool().try_ahead(deadline) {
+                Some(lease) => lease,
+                None if reader.gives_up_segment(id, false) => return None,
+                None => continue,
+            },
+            false => match remote.lease("read", &reader.path(), Lane::Data, deadline) {
+                Ok(lease) => lease,
+                Err(error) => return Some(Outcome::Failed(error)),
+            },
         };
         let path = reader.path();
         let fresh = lease.is_fresh();
@@ -243,6 +275,9 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             }
             End::Unwanted => return None,
             End::Yielded => {
+                if reader.gives_up_segment(id, false) {
+                    return None;
+                }
                 attempt = 1;
                 continue;
             }
@@ -258,7 +293,13 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
                 log::info!("{path} was changed on the server while it was read: {cause}");
                 return Some(Outcome::Changed(remote.error(Kind::Changed, "read", &path, cause)));
             }
-            End::Broken(error) => error,
+            End::Broken(error) => {
+                if reader.gives_up_segment(id, true) {
+                    log::debug!("a segment of {path} is not fetched ahead: {error}");
+                    return None;
+                }
+                error
+            }
         };
         // Without REST a stream comes by the same bytes again; only new ones are progress.
         let next = reader.state.lock().stream(id)?.next;
@@ -308,7 +349,7 @@ fn transfer(
     let is_first = offset == 0 && id == 0 && !reader.sources.blocks.holds_any(reader.version.id);
     // What is kept for later mounts has to be of the version that it is kept as.
     let check = !is_first || !reader.version.is_exact() || reader.disk.is_used();
-    let is_jump = id > 0;
+    let is_jump = id > 0 && reader.state.lock().stream(id).is_some_and(|stream| !stream.is_segment);
     if is_jump && session.readiness() < Readiness::Ready {
         reader.sources.remote.pool().prepare_another();
     }

@@ -42,6 +42,12 @@ impl Window {
         Window { ahead, goes_on: start == 0, largest, read_to: start, started: false, prefetch }
     }
 
+    /// The window of a stream that begins at `start`, where a reader is about to be who has shown that he goes on.
+    pub fn going_on(start: u64, largest: u64, prefetch: Prefetch) -> Window {
+        let ahead = if prefetch == Prefetch::Off { 0 } else { largest };
+        Window { ahead, goes_on: true, largest, read_to: start, started: true, prefetch }
+    }
+
     /// The reader wants (or has got) the bytes up to `end`, from `offset` on; returns how far to fetch of a
     /// file of `size` bytes.
     pub fn read(&mut self, offset: u64, end: u64, size: u64) -> u64 {
@@ -95,6 +101,11 @@ impl Pace {
             let rate = bytes as f64 / seconds;
             self.rate = Some(self.rate.map_or(rate, |known| known * 0.75 + rate * 0.25));
         }
+    }
+
+    /// How long it takes until a transfer has begun, as far as is known.
+    pub(super) fn setup(&self) -> Duration {
+        self.setup.unwrap_or_default()
     }
 
     /// How far forward reading through costs no more than another transfer, in bytes.

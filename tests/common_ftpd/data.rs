@@ -9,6 +9,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::connection::{Connection, Over, Step};
 use super::quirks::{Ahead, DataCutEnd, Quirks};
+use super::server::Shared;
 
 /// How long the server waits for a data connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,6 +23,23 @@ pub(super) enum Way {
     Active(SocketAddr),
     /// Announced, and never used.
     Nowhere,
+}
+
+/// A transfer to the client, from its first byte to its last.
+struct Sending<'a>(&'a Shared);
+
+impl<'a> Sending<'a> {
+    fn new(shared: &'a Shared) -> Sending<'a> {
+        let now = shared.sending.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_sending.fetch_max(now, Ordering::SeqCst);
+        Sending(shared)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.sending.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Way {
@@ -63,6 +81,7 @@ impl Connection<'_> {
             Some(cut) => &bytes[..cut.after],
             None => bytes,
         };
+        let sending = Sending::new(self.shared);
         for chunk in sent.chunks(CHUNK) {
             if data.write_all(chunk).is_err() {
                 if quirks.silent_abandoned {
@@ -75,6 +94,7 @@ impl Connection<'_> {
                 std::thread::sleep(pause);
             }
         }
+        drop(sending);
         while quirks.endless_listings && !self.shared.is_stopping() {
             if data.write_all(&b"\x01garbage without meaning\r\n".repeat(1000)).is_err() {
                 return self.reply("426 Connection closed; transfer aborted");

@@ -37,6 +37,9 @@ pub(super) struct Shared {
     pub(super) cuts: AtomicUsize,
     /// Bytes written to data connections.
     pub(super) sent: AtomicUsize,
+    /// Transfers to the client that are running, and the most of them at one time.
+    pub(super) sending: AtomicUsize,
+    pub(super) most_sending: AtomicUsize,
     accepted: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -80,6 +83,8 @@ impl Server {
             turned_away: AtomicUsize::new(0),
             cuts: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
+            sending: AtomicUsize::new(0),
+            most_sending: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         });
@@ -133,6 +138,11 @@ impl Server {
     /// Bytes of files and listings that were sent.
     pub(crate) fn sent(&self) -> usize {
         self.shared.sent.load(Ordering::SeqCst)
+    }
+
+    /// The most files and listings that were being sent at one time, since this was asked last.
+    pub(crate) fn most_sending(&self) -> usize {
+        self.shared.most_sending.swap(0, Ordering::SeqCst)
     }
 
     /// Says something that nobody asked for, on all connections.

@@ -57,6 +57,8 @@ mod replacing;
 #[cfg(test)]
 mod secured;
 #[cfg(test)]
+mod segments;
+#[cfg(test)]
 mod server_itself;
 #[cfg(test)]
 mod sharing;

@@ -52,7 +52,12 @@ pub(super) fn pump(
         let ready = ready(reader, id, meter.first);
         meter.paused |= asked.elapsed() > PAUSED;
         let next = match ready {
-            Ready::Fetch(next) => next + held.len() as u64,
+            Ready::Fetch(next, limit) => {
+                if limit < size {
+                    transfer.ends_within(limit.saturating_sub(next));
+                }
+                next + held.len() as u64
+            }
             Ready::Unwanted => return (DataEnd::Unwanted, received),
             Ready::Yield => return (DataEnd::Yielded, received),
             Ready::Check => {
@@ -120,8 +125,8 @@ impl Drop for Meter<'_> {
 
 /// Whether a stream goes on.
 enum Ready {
-    /// Yes, its next byte is this one.
-    Fetch(u64),
+    /// Yes; its next byte, and where it ends.
+    Fetch(u64, u64),
     Unwanted,
     Yield,
     /// Yes, if the file is still the same: it was parked for a while.
@@ -142,18 +147,27 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
         if gone || stream.stop {
             break Ready::Unwanted;
         }
-        if stream.is_wanted(reader.version.size) || (parked.is_none() && stream.next < stream.want) {
+        if stream.is_at_limit(reader.version.size) {
+            stream.stop = true;
+            state.segment_ended();
+            break Ready::Unwanted;
+        }
+        if stream.is_wanted() || (parked.is_none() && stream.next < stream.want) {
             if goes_on_later && parked_since.is_some_and(|at: Instant| at.elapsed() > UNCHECKED_PAUSE) {
                 break Ready::Check;
             }
-            let turn_over = first_byte.is_some_and(|at| at.elapsed() > TURN);
+            let turn_over = stream.is_ahead || first_byte.is_some_and(|at| at.elapsed() > TURN);
             // Who revoked was promised this connection and waits for it alone.
             let asked = stream.revoked || (turn_over && pool.is_wanted());
-            break if asked && goes_on_later { Ready::Yield } else { Ready::Fetch(stream.next) };
+            break if asked && goes_on_later {
+                Ready::Yield
+            } else {
+                Ready::Fetch(stream.next, stream.limit)
+            };
         }
         if stream.next >= reader.version.size {
             // Only the end of the data and the final reply are left.
-            break Ready::Fetch(stream.next);
+            break Ready::Fetch(stream.next, stream.limit);
         }
         let keep = if stream.window.is_sequential() { PARKED } else { PARKED_UNSURE };
         let until = *parked_since.get_or_insert_with(Instant::now) + keep;
@@ -163,6 +177,9 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
             break Ready::Unwanted;
         }
         stream.parked = true;
+        if stream.window.is_sequential() {
+            state.segments.paused();
+        }
         if parked.is_none() {
             let weak = Arc::downgrade(reader);
             let revoke: Revoke = Arc::new(move || {
@@ -189,6 +206,9 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
     state.gave_up = None;
     let State { streams, .. } = &mut *state;
     let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else { return };
+    let room = usize::try_from(stream.limit.saturating_sub(stream.next)).unwrap_or(usize::MAX);
+    bytes = &bytes[..bytes.len().min(room)];
+    let came = bytes.len() as u64;
     let mut full = Vec::new();
     while !bytes.is_empty() {
         let room = BLOCK - usize::try_from(stream.next % BLOCK as u64).unwrap_or(0);
@@ -214,6 +234,7 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
         }
     }
     let news = stream.has_news();
+    reader.measure(&mut state, id, came);
     drop(state);
     if news {
         reader.changed.notify_all();

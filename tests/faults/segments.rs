@@ -1,0 +1,181 @@
+//! A large file that is fetched in segments side by side: the same bytes, sooner.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::common::bounded::within;
+use crate::common_ftpd::{DataCut, DataCutEnd, Quirks, Refusal, Tree, pattern};
+use crate::mounted::{CALL, Mounted};
+
+const MIB: usize = 1024 * 1024;
+/// Long enough that each of eight has several segments, and no multiple of anything.
+const SIZE: usize = 40 * MIB + 4321;
+/// A slow machine, and a server that gives little to each.
+const LONG: Duration = Duration::from_secs(90);
+
+/// What a connection gets: 64 KiB in each.
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn tree(size: usize) -> Tree {
+    let mut tree = Tree::bare();
+    tree.put("/home/u/big", pattern(7, size));
+    tree.put("/home/u/small", pattern(8, 5000));
+    tree
+}
+
+fn quirks() -> Quirks {
+    Quirks { slow: Some(PAUSE), ..Quirks::default() }
+}
+
+fn start(size: usize, quirks: Quirks, more: &[&str]) -> Mounted {
+    Mounted::start(
+        tree(size),
+        quirks,
+        &[&["attr_timeout=60", "operation_timeout=20", "connections=10"], more].concat(),
+    )
+}
+
+fn read(mounted: &Mounted, name: &str) -> Vec<u8> {
+    let path = mounted.path(name);
+    within(LONG, "a read", move || fs::read(path).unwrap())
+}
+
+/// Reads pieces of `len` from `from` on to `to`, in order; each must be right.
+fn read_on(dir: &Path, from: usize, to: usize, expected: &[u8]) {
+    const LEN: usize = 128 * 1024;
+    let file = File::open(dir.join("big")).unwrap();
+    let mut piece = vec![0; LEN];
+    for at in (from..to).step_by(LEN) {
+        let len = LEN.min(to - at);
+        file.read_exact_at(&mut piece[..len], at as u64).unwrap();
+        assert!(piece[..len] == expected[at..at + len], "other bytes at {at}");
+    }
+}
+
+#[test]
+fn where_each_connection_gets_little_several_fetch_one_file() {
+    // 3 MiB/s for each.
+    let mounted = start(64 * MIB, quirks(), &["prefetch=auto"]);
+    assert!(read(&mounted, "big") == pattern(7, 64 * MIB));
+    let most = mounted.server.most_sending();
+    assert!((4..=8).contains(&most), "{most} at once");
+}
+
+#[test]
+fn who_reads_little_has_no_segments_fetched() {
+    let mounted = start(SIZE, quirks(), &["prefetch=auto"]);
+    mounted.call("a part", |dir| read_on(dir, 0, 3 * MIB, &pattern(7, SIZE)));
+    // The kernel's readahead may ask out of order, and have a second stream begun.
+    assert!(mounted.server.most_sending() <= 2);
+    let mounted = start(SIZE, quirks(), &["prefetch=off"]);
+    assert!(read(&mounted, "big") == pattern(7, SIZE));
+    assert!(mounted.server.most_sending() <= 2);
+}
+
+#[test]
+fn the_eager_have_as_many_as_there_are_connections_for() {
+    let mounted = start(SIZE, quirks(), &["prefetch=eager"]);
+    assert!(read(&mounted, "big") == pattern(7, SIZE));
+    let most = mounted.server.most_sending();
+    assert!((6..=8).contains(&most), "{most} at once");
+    assert!(mounted.server.most_seated() <= 10);
+}
+
+#[test]
+fn a_server_with_few_places_gives_every_byte() {
+    for places in 1..5 {
+        let refusal = Refusal::Greeting("421 Too many users");
+        let quirks = Quirks { places: Some((places, refusal)), ..Quirks::default() };
+        let mounted = start(SIZE, quirks, &["prefetch=eager"]);
+        assert!(read(&mounted, "big") == pattern(7, SIZE), "{places} places");
+        assert!(read(&mounted, "small") == pattern(8, 5000), "{places} places");
+    }
+}
+
+#[test]
+fn segments_that_are_cut_are_gone_on_with() {
+    for end in [DataCutEnd::Says426, DataCutEnd::Silent, DataCutEnd::Stalls] {
+        for after in [1, 300_000, 2 * MIB] {
+            let quirks = Quirks { data_cut: Some(DataCut { after, times: 6, end }), ..Quirks::default() };
+            let mounted = start(SIZE, quirks, &["prefetch=eager"]);
+            assert!(read(&mounted, "big") == pattern(7, SIZE), "{end:?} after {after}");
+            assert!(mounted.server.cuts() >= 6, "{end:?} after {after}");
+        }
+    }
+}
+
+#[test]
+fn readers_at_several_places_of_one_file_get_their_bytes() {
+    let mounted = start(SIZE, Quirks::default(), &["prefetch=eager"]);
+    let dir = mounted.mount.path().to_owned();
+    within(LONG, "readers", move || {
+        let expected = pattern(7, SIZE);
+        thread::scope(|scope| {
+            for reader in 0..6 {
+                let (dir, expected) = (&dir, &expected);
+                scope.spawn(move || read_on(dir, reader * 5 * MIB + reader * 77, SIZE, expected));
+            }
+        });
+    });
+}
+
+#[test]
+fn who_jumps_away_and_back_gets_his_bytes() {
+    let mounted = start(SIZE, Quirks::default(), &["prefetch=eager", "cache_size=16M"]);
+    let dir = mounted.mount.path().to_owned();
+    within(LONG, "jumps", move || {
+        let expected = pattern(7, SIZE);
+        for (from, to) in [(0, 5), (30, 38), (3, 9), (20, 21), (9, 40)] {
+            read_on(&dir, from * MIB, to * MIB, &expected);
+            // Longer than a reader is expected to be back.
+            thread::sleep(Duration::from_millis(if from == 30 { 1500 } else { 0 }));
+        }
+    });
+}
+
+#[test]
+fn a_file_replaced_while_segments_are_on_their_way_is_never_a_mixture() {
+    let mounted = start(SIZE, quirks(), &["prefetch=eager", "attr_timeout=0"]);
+    let (old, new) = (pattern(7, SIZE), pattern(9, SIZE));
+    let file = File::open(mounted.path("big")).unwrap();
+    let mut bytes = vec![0; SIZE];
+    let file_and_bytes = within(CALL, "the first bytes", move || {
+        file.read_exact_at(&mut bytes[..MIB], 0).unwrap();
+        (file, bytes)
+    });
+    let (file, mut bytes) = file_and_bytes;
+    mounted.server.tree().put_at("/home/u/big", new.clone(), 1_700_000_000);
+    let (result, bytes) = within(LONG, "the others", move || {
+        let result = file.read_exact_at(&mut bytes[MIB..], MIB as u64);
+        (result, bytes)
+    });
+    match result {
+        Ok(()) => assert!(bytes == old, "a mixture"),
+        Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ESTALE), "{error}"),
+    }
+    assert!(read(&mounted, "big") == new);
+}
+
+#[test]
+fn others_are_served_while_segments_are_on_their_way() {
+    let mounted = start(SIZE, quirks(), &["prefetch=eager", "connections=4"]);
+    let dir = mounted.mount.path().to_owned();
+    within(LONG, "a large file and small ones", move || {
+        thread::scope(|scope| {
+            let large = scope.spawn(|| fs::read(dir.join("big")).unwrap());
+            for round in 0..10 {
+                assert!(fs::read(dir.join("small")).unwrap() == pattern(8, 5000));
+                let name = dir.join(format!("new{round}"));
+                fs::write(&name, pattern(round, 3000)).unwrap();
+                assert_eq!(fs::read_dir(&dir).unwrap().count(), 3 + usize::try_from(round).unwrap());
+            }
+            assert!(large.join().unwrap() == pattern(7, SIZE));
+        });
+    });
+    for round in 0..10 {
+        assert!(mounted.landed(&format!("new{round}")) == Some(pattern(round, 3000)));
+    }
+}
