@@ -176,56 +176,56 @@ fn report(one: &Measured) -> String {
 }
 
 #[test]
-#[ignore = "takes minutes, and counts more than the work on a busy machine: contrib/ROUNDTRIPS.md has the command"]
+#[ignore = "counts more than the work beside other tests: contrib/test.sh runs it after them"]
 fn operations_cost_no_more_than_documented_on_vsftpd() {
     costs_no_more("vsftpd");
 }
 
 #[test]
-#[ignore = "takes minutes, and counts more than the work on a busy machine: contrib/ROUNDTRIPS.md has the command"]
+#[ignore = "counts more than the work beside other tests: contrib/test.sh runs it after them"]
 fn operations_cost_no_more_than_documented_on_proftpd() {
     costs_no_more("ProFTPD");
 }
 
 #[test]
-#[ignore = "takes minutes, and counts more than the work on a busy machine: contrib/ROUNDTRIPS.md has the command"]
+#[ignore = "counts more than the work beside other tests: contrib/test.sh runs it after them"]
 fn operations_cost_no_more_than_documented_on_pure_ftpd() {
     costs_no_more("Pure-FTPd");
 }
 
 #[test]
-#[ignore = "takes minutes, and counts more than the work on a busy machine: contrib/ROUNDTRIPS.md has the command"]
+#[ignore = "counts more than the work beside other tests: contrib/test.sh runs it after them"]
 fn operations_cost_no_more_than_documented_on_pyftpdlib() {
     costs_no_more("pyftpdlib");
 }
 
 #[test]
-#[ignore = "takes minutes, and counts more than the work on a busy machine: contrib/ROUNDTRIPS.md has the command"]
+#[ignore = "counts more than the work beside other tests: contrib/test.sh runs it after them"]
 fn operations_cost_no_more_than_documented_over_tls_1_2_on_vsftpd() {
     costs_no_more("vsftpd, TLS 1.2");
 }
 
 #[test]
-#[ignore = "takes minutes, and counts more than the work on a busy machine: contrib/ROUNDTRIPS.md has the command"]
+#[ignore = "counts more than the work beside other tests: contrib/test.sh runs it after them"]
 fn operations_cost_no_more_than_documented_over_tls_1_3_on_vsftpd() {
     costs_no_more("vsftpd, TLS 1.3");
 }
 
 #[test]
-#[ignore = "takes minutes, and counts more than the work on a busy machine: contrib/ROUNDTRIPS.md has the command"]
+#[ignore = "counts more than the work beside other tests: contrib/test.sh runs it after them"]
 fn operations_cost_no_more_than_documented_over_tls_1_2_on_proftpd() {
     costs_no_more("ProFTPD, TLS 1.2");
 }
 
 #[test]
-#[ignore = "takes minutes, and counts more than the work on a busy machine: contrib/ROUNDTRIPS.md has the command"]
+#[ignore = "counts more than the work beside other tests: contrib/test.sh runs it after them"]
 fn operations_cost_no_more_than_documented_over_tls_1_3_on_proftpd() {
     costs_no_more("ProFTPD, TLS 1.3");
 }
 
 /// The other pace of the link: a round trip lasts twice its delay.
 #[test]
-#[ignore = "belongs to the others here, which are run by hand"]
+#[ignore = "belongs to the others here, which are run after all other tests"]
 fn a_link_with_delay_takes_its_time() {
     let served = operations::served();
     let delay = Duration::from_millis(30);

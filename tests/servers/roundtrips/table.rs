@@ -70,10 +70,13 @@ impl Table {
         Cell::parse(self.rows.iter().find(|row| row[0] == operation)?.get(column)?)
     }
 
-    /// Whether this is no more than documented.
+    /// Whether this is no more than documented. Where many connections take part, who comes first is chance: an eighth
+    /// more is allowed, which is nothing below eight.
     pub(super) fn allows(&self, operation: &str, column: &str, cell: Cell) -> bool {
-        self.cell(operation, column)
-            .is_some_and(|known| cell.round_trips <= known.round_trips && cell.commands <= known.commands)
+        let most = |known: u64| known + known / 8;
+        self.cell(operation, column).is_some_and(|known| {
+            cell.round_trips <= most(known.round_trips) && cell.commands <= most(known.commands)
+        })
     }
 
     /// Writes the document anew with one column as it was measured. The rows are in the order of the operations;
@@ -124,6 +127,13 @@ fn a_column_can_be_written_anew() {
     assert_eq!(table.cell("rm", "two"), Some(Cell { round_trips: 3, commands: 4 }));
     assert_eq!(table.cell("rm", "three"), None);
     assert_eq!(table.cell("ls", "two"), None);
+    let allows = |round_trips, commands| table.allows("rm", "two", Cell { round_trips, commands });
+    assert!(
+        allows(3, 4)
+            && !allows(4, 4)
+            && !allows(3, 5)
+            && !table.allows("ls", "two", Cell { round_trips: 0, commands: 0 })
+    );
     let cell = |round_trips| Cell { round_trips, commands: 9 };
     table.set("two", [("mount", cell(7)), ("rm", cell(8))].into_iter());
     let rows = "| mount |  | 7 (9) |\n| rm | 1 (2) | 8 (9) |\n";
