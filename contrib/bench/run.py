@@ -46,6 +46,7 @@ def arguments():
     parser.add_argument("--server", default="vsftpd", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--rtt", type=float, default=0, metavar="MS", help="round trip of the link (0)")
     parser.add_argument("--rate", type=float, default=0, metavar="MBIT", help="its rate, each way (0: no limit)")
+    parser.add_argument("--each", type=float, default=0, metavar="MB", help="what vsftpd gives each connection, in MB/s (0: all)")
     parser.add_argument("--work", metavar="A,B", help=f"rows: {','.join(WORKS)}")
     parser.add_argument("--scale", action="store_true",
                         help="the rows that show how cost grows, with the memory of each, for mounts (a million files)")
@@ -60,6 +61,8 @@ def arguments():
                         help="keep the server's files there for the next run (1.4 GB for all rows)")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.each and not options.server.startswith("vsftpd"):
+        parser.error("--each is for vsftpd")
     options.rows = SCALE if options.scale else WORKS
     options.work = options.work.split(",") if options.work else list(options.rows)
     options.peers = (options.peers or ("ftpfs" if options.scale else "ftpfs,rclone,curl,lftp")).split(",")
@@ -127,7 +130,7 @@ class Bench:
         data.expect(self.root, self.run / "expected")
         data.warm(self.root)
         self.network = network.Network(options.rtt, options.rate, inside["link"])
-        servers.start(self.server, self.tls, self.root, self.run / "server", INSTALLED, self.network)
+        servers.start(self.server, self.tls, options.each, self.root, self.run / "server", INSTALLED, self.network)
         self.rtt = self.network.measure(servers.PORT)
         self.target = peers.Target(network.SERVER, self.tls, self.run / "mount", self.run / "scratch")
         self.failures = []
@@ -221,6 +224,8 @@ class Bench:
         link = f"{self.network.kind}, round trip {self.rtt:.1f} ms as measured"
         if options.rate:
             link += f", {options.rate:g} Mbit/s each way"
+        if options.each:
+            link += f", {options.each:g} MB/s for each connection"
         described = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
         return [
             f"- date: {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",

@@ -47,13 +47,19 @@ def missing(name, installed: Path):
     return None if program.exists() else program
 
 
-def start(name, tls, root: Path, run: Path, installed: Path, network):
-    """Starts the server at its end of the network and waits until it listens. It ends with the namespace of processes."""
+def start(name, tls, each, root: Path, run: Path, installed: Path, network):
+    """Starts the server at its end of the network and waits until it listens. It ends with the namespace of processes.
+
+    A connection gets `each` MB/s, where that is not 0 (vsftpd).
+    """
     run.mkdir()
     run.chmod(0o755)
     if tls:
         _certificate(run, network.SERVER)
     bound, command = _CONFIGURE[name](root, run, installed, network.SERVER, tls)
+    if each:
+        with open(run / "conf", "a") as conf:
+            conf.write(f"local_max_rate={each * 1e6:.0f}\n")
     bind = [f"mount --bind {run}/{file} {over}" for file, over in bound]
     script = " && ".join([*bind, f"exec {command}"])
     argv = network.at_server(["unshare", "--mount", "--propagation", "private", "sh", "-c", script])
