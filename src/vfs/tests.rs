@@ -174,6 +174,7 @@ fn mounted_with(links: LinkPolicy, attr_timeout: Duration, charset: Charset) -> 
         attr_timeout,
         operation_timeout,
         ahead: Limits::of(4, 1 << 20, Prefetch::Auto),
+        known_names: 1 << 20,
     };
     let blocks = Arc::new(BlockCache::new(1 << 20));
     let (fs, news) = FileSystem::new(Arc::new(directories), blocks, files, None, config);
