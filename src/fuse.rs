@@ -10,6 +10,7 @@
 
 mod convert;
 pub mod notify;
+pub mod prune;
 mod reply;
 mod requests;
 

@@ -7,6 +7,7 @@ pub mod plan;
 pub mod signals;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use fuser::{Config, MountOption, Session, SessionACL};
 
 use crate::cache::{BlockCache, DirectoryCache, DiskCache, Identity};
 use crate::deadline::Deadline;
-use crate::fuse::{Adapter, notify};
+use crate::fuse::{Adapter, notify, prune};
 use crate::mount::mounted::Mounted;
 use crate::mount::plan::{Access, MountPlan};
 use crate::mount::signals::Signal;
@@ -31,6 +32,8 @@ use crate::write::{LocalStaging, Writers};
 const EVENT_LOOPS: usize = 4;
 /// Memory for directory listings, in bytes: a million entries of ordinary names.
 const LISTINGS: usize = 256 * 1024 * 1024;
+/// How many names that the kernel has looked up are kept, beside those in use: some 65 MB for names of ordinary length.
+const KNOWN_NAMES: usize = 256 * 1024;
 /// How long a busy mount may stay after it was detached on a signal, for the programs that use it.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -147,6 +150,7 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
         attr_timeout: plan.caches.attributes,
         operation_timeout: plan.operation_timeout,
         ahead: Limits::of(plan.connections, cache_size, plan.prefetch),
+        known_names: KNOWN_NAMES,
     };
     let files: Arc<dyn FileSource> = Arc::new(readers);
     let changes =
@@ -180,7 +184,11 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
             Signal::User1 => {
                 let on_disk = blocks.disk().map_or(0, DiskCache::used);
                 let in_memory = blocks.used();
-                log::warn!("{:?}, {in_memory} bytes of files cached, {on_disk} on the disk", remote.pool());
+                let names = fs.upgrade().map_or(0, |fs| fs.known_names());
+                log::warn!(
+                    "{:?}, {in_memory} bytes of files cached, {on_disk} on the disk, {names} names known",
+                    remote.pool()
+                );
             }
         }
     };
@@ -190,7 +198,11 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     // The end of the session drops the adapter, and with it `ended`.
     let adapter = Adapter::new(fs.clone(), plan.operation_timeout, plan.xattr, ended);
     let session = mount(plan, adapter).map_err(fuse)?;
-    let notifier = notify::start(session.notifier(), news).map_err(system("cannot start a thread"))?;
+    let device = session.as_fd().try_clone_to_owned().map_err(fuse)?;
+    let thread = system("cannot start a thread");
+    let notifier = notify::start(session.notifier(), news).map_err(thread)?;
+    let pruner =
+        prune::start(device, session.notifier(), Arc::downgrade(&fs), fs.crowded()).map_err(thread)?;
     // Never dropped: it would unmount by path whatever is mounted there by then, see `mounted`.
     let session = std::mem::ManuallyDrop::new(session.spawn().map_err(fuse)?);
     mounted.note().map_err(fuse)?;
@@ -211,8 +223,8 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
     }
     log::info!("{} is unmounted", plan.mountpoint.display());
     drop((watcher, session, fs));
-    // Ends by itself, with the file system that sent the news.
-    drop(notifier);
+    // They end by themselves, with the file system that sent the news.
+    drop((notifier, pruner));
     Ok(())
 }
 

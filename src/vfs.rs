@@ -8,6 +8,7 @@
 mod attr;
 mod charset;
 mod create;
+mod crowd;
 mod directory;
 mod draft;
 mod error;
@@ -47,6 +48,7 @@ pub use setattr::{SetAttr, SetTime};
 
 pub use crate::read::{FileSource, OpenFile};
 
+use crowd::Crowd;
 use draft::Drafts;
 use handle::Handles;
 use inode::{Place, Seen, Table};
@@ -68,6 +70,9 @@ pub struct Config {
     pub operation_timeout: Duration,
     /// What may be fetched ahead of its readers.
     pub ahead: Limits,
+    /// How many names that the kernel has looked up are kept, beside those that are in use; see
+    /// [`FileSystem::oldest_names`].
+    pub known_names: usize,
 }
 
 /// One mounted tree.
@@ -87,6 +92,7 @@ pub struct FileSystem {
     /// Hidden files that are still on the server.
     leftovers: Mutex<Vec<RemotePath>>,
     invalidations: Invalidations,
+    crowd: Crowd,
 }
 
 /// An answer and for how long it may be believed.
@@ -130,7 +136,7 @@ impl FileSystem {
         config: Config,
     ) -> (FileSystem, Receiver<Invalidation>) {
         let (invalidations, news) = Invalidations::new();
-        let table = Mutex::new(Table::new(directories.base().clone()));
+        let table = Mutex::new(Table::new(directories.base().clone(), config.known_names));
         let (versions, handles, drafts, hidden, leftovers) = Default::default();
         let fs = FileSystem {
             config,
@@ -146,6 +152,7 @@ impl FileSystem {
             hidden,
             leftovers,
             invalidations,
+            crowd: Crowd::new(),
         };
         (fs, news)
     }
@@ -198,7 +205,7 @@ impl FileSystem {
         let (facts, learned) = {
             let mut table = self.table.lock();
             let known = table.facts(ino)?;
-            table.hold(ino);
+            table.look_up(ino);
             known
         };
         let Timed { value, ttl } = self.attr(&Seen { ino, facts, learned, outdated: false });
@@ -340,7 +347,13 @@ impl FileSystem {
         learned: Instant,
         lookups: u64,
     ) -> Result<Seen, Error> {
-        let seen = self.table.lock().observe(parent, name, entry, learned, lookups)?;
+        let (seen, is_crowded) = {
+            let mut table = self.table.lock();
+            (table.observe(parent, name, entry, learned, lookups)?, table.is_crowded())
+        };
+        if is_crowded {
+            self.crowd.tell();
+        }
         if seen.outdated {
             self.invalidations.everything(seen.ino);
         }

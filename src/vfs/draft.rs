@@ -179,7 +179,7 @@ impl FileSystem {
         self.publish_next(ino, &draft);
         drafts.remove(&ino);
         // See `begin`.
-        self.table.lock().forget(ino, 1);
+        self.table.lock().unhold(ino);
         if let Some(version) = draft.untouched().filter(|_| !gone) {
             // Nothing has come of it.
             let _ = self.table.lock().open(ino, &version);
@@ -229,7 +229,7 @@ impl FileSystem {
         drop(drafts);
         draft.close();
         let place = self.table.lock().place(ino);
-        self.table.lock().forget(ino, 1);
+        self.table.lock().unhold(ino);
         if let Ok(Place::Entry { dir, name }) = place {
             self.directories.unpin(&dir, &name);
             match draft.is_new() {

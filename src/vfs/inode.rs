@@ -10,8 +10,11 @@
 //!    with nothing.
 //! 4. `children` counts the inodes whose standing names this one, by whichever name.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+mod names;
+mod node;
+mod oldest;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +25,10 @@ use crate::remote::{Name, RemotePath};
 use crate::vfs::Error;
 use crate::vfs::attr::Facts;
 
+use names::Names;
+use node::{Node, Standing};
+use oldest::Oldest;
+
 /// The number of the root (FUSE_ROOT_ID).
 pub const ROOT: u64 = 1;
 
@@ -30,48 +37,10 @@ pub const ROOT: u64 = 1;
 pub(super) struct Table {
     base: RemotePath,
     next: u64,
-    /// Boxed, since a table has up to twice as many places as it has inodes, and is there twice while it grows.
-    nodes: HashMap<u64, Box<Node>>,
-    names: HashMap<(u64, Name), u64>,
-}
-
-#[derive(Debug)]
-struct Node {
-    standing: Standing,
-    kind: EntryKind,
-    lookups: u64,
-    children: usize,
-    facts: Option<(Facts, Instant)>,
-    /// What the kernel may still believe, until it is told otherwise.
-    told: Option<Facts>,
-    /// What only opened inodes have.
-    opened: Option<Box<Opened>>,
-}
-
-/// What an inode stands for.
-#[derive(Clone, Debug)]
-enum Standing {
-    Root,
-    /// This name in this directory.
-    Named(u64, Name),
-    /// Nothing that the user sees: it was removed, and is kept on the server under this name of ours.
-    Hidden(u64, Name),
-    /// Nothing: it was removed through our mount.
-    Unlinked,
-    /// Nothing: the server has another kind in its place.
-    Replaced,
-}
-
-#[derive(Debug, Default)]
-struct Opened {
-    /// The version that handles may read; `None` once it is known to be gone.
-    version: Option<Arc<FileVersion>>,
-    /// The version that the kernel's pages are of.
-    pages: Option<FileId>,
-    /// The kernel may have pages: somebody has had the file open.
-    used: bool,
-    /// The listing that the kernel's directory pages are of.
-    listing: Option<u64>,
+    /// In the order of their numbers, that is of their age. Boxed, since a tree has up to twice as many places as inodes.
+    nodes: BTreeMap<u64, Box<Node>>,
+    names: Names,
+    oldest: Oldest,
 }
 
 /// What pages of a file the kernel has.
@@ -108,10 +77,12 @@ pub(super) struct Seen {
 }
 
 impl Table {
-    /// A table that holds the root of a mount that shows `base`.
-    pub(super) fn new(base: RemotePath) -> Table {
+    /// A table that holds the root of a mount that shows `base`. It should have at most `limit` inodes beside those
+    /// in use, see [`Table::oldest`].
+    pub(super) fn new(base: RemotePath, limit: usize) -> Table {
         let root = Box::new(Node::new(Standing::Root, EntryKind::Directory));
-        Table { base, next: ROOT + 1, nodes: HashMap::from([(ROOT, root)]), names: HashMap::new() }
+        let nodes = BTreeMap::from([(ROOT, root)]);
+        Table { base, next: ROOT + 1, nodes, names: Names::default(), oldest: Oldest::new(limit) }
     }
 
     /// Notes what the server told of `name` in `parent`, finds or makes its inode, and adds `lookups` to
@@ -128,23 +99,25 @@ impl Table {
         lookups: u64,
     ) -> Result<Seen, Error> {
         let ino = self.inode_for(parent, name, entry.kind, learned)?;
+        if lookups > 0 {
+            self.looked_up(ino, lookups);
+        }
         let node = self.node_mut(ino)?;
-        node.lookups = node.lookups.saturating_add(lookups);
         let facts = Facts::from(entry);
         let mut outdated = false;
-        let (facts, learned) = match node.facts {
+        let (facts, learned) = match node.facts() {
             Some((known, at)) if at > learned => (known, at),
             known => {
                 let replaced = node.opened.as_mut().is_some_and(|opened| opened.contradicts(entry));
                 let link_moved =
                     facts.kind == EntryKind::Symlink && known.is_some_and(|(known, _)| known != facts);
                 outdated = replaced || link_moved;
-                node.facts = Some((facts, learned));
+                node.learn(Some((facts, learned)));
                 (facts, learned)
             }
         };
         if lookups > 0 {
-            node.told = Some(facts);
+            node.tell(facts);
         }
         Ok(Seen { ino, facts, learned, outdated })
     }
@@ -156,13 +129,12 @@ impl Table {
         kind: EntryKind,
         learned: Instant,
     ) -> Result<u64, Error> {
-        let key = (parent, name.clone());
-        if let Some(&ino) = self.names.get(&key) {
+        if let Some(ino) = self.number(parent, name) {
             let node = self.node_mut(ino)?;
             if node.kind == kind {
                 return Ok(ino);
             }
-            if node.facts.is_some_and(|(_, at)| at > learned) {
+            if node.facts().is_some_and(|(_, at)| at > learned) {
                 return Err(Error::Stale);
             }
             self.detach(ino, Standing::Replaced);
@@ -175,7 +147,7 @@ impl Table {
         let ino = self.next;
         self.next += 1;
         self.nodes.insert(ino, Box::new(Node::new(Standing::Named(parent, name.clone()), kind)));
-        self.names.insert(key, ino);
+        self.names.insert(parent, name, ino);
         Ok(ino)
     }
 
@@ -250,18 +222,33 @@ impl Table {
         }
     }
 
-    /// Keeps `ino`, also when the kernel forgets it, until [`Table::forget`] takes back this one lookup.
+    /// Keeps `ino`, also when the kernel forgets it, until [`Table::unhold`].
     pub(super) fn hold(&mut self, ino: u64) {
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.lookups = node.lookups.saturating_add(1);
+            node.holds = node.holds.saturating_add(1);
         }
+    }
+
+    /// Takes one [`Table::hold`] back.
+    pub(super) fn unhold(&mut self, ino: u64) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.holds = node.holds.saturating_sub(1);
+            self.oldest.count(node);
+            self.collect(ino);
+        }
+    }
+
+    /// Counts a lookup of `ino` that no answer of the server led to.
+    pub(super) fn look_up(&mut self, ino: u64) {
+        self.looked_up(ino, 1);
     }
 
     /// Notes that our own doing has changed what is in directory `ino`, at `now` and as of `learned`.
     pub(super) fn touch(&mut self, ino: u64, now: Modified, learned: Instant) {
-        if let Some((facts, at)) = self.nodes.get_mut(&ino).and_then(|node| node.facts.as_mut()) {
-            facts.modified = Some(now);
-            *at = learned;
+        if let Some(node) = self.nodes.get_mut(&ino)
+            && let Some((facts, _)) = node.facts()
+        {
+            node.learn(Some((Facts { modified: Some(now), ..facts }, learned)));
         }
     }
 
@@ -288,9 +275,9 @@ impl Table {
     ) {
         let Ok(node) = self.node_mut(ino) else { return };
         let facts = Facts { kind: node.kind, ..facts };
-        node.facts = Some((facts, learned));
+        node.learn(Some((facts, learned)));
         // The kernel took part in it, and asks for the attributes anew.
-        node.told = Some(facts);
+        node.tell(facts);
         if let Some(version) = version {
             let opened = node.opened.get_or_insert_default();
             opened.version = Some(version.clone());
@@ -304,7 +291,7 @@ impl Table {
             parent.children += 1;
         }
         if let Standing::Named(parent, name) = &standing {
-            self.names.insert((*parent, name.clone()), ino);
+            self.names.insert(*parent, name, ino);
         }
         let Some(node) = self.nodes.get_mut(&ino) else { return };
         let old = std::mem::replace(&mut node.standing, standing);
@@ -315,14 +302,14 @@ impl Table {
     /// Undoes what `standing` of `ino` holds; the directory is collected if nothing needs it any more.
     fn leave(&mut self, ino: u64, standing: &Standing) {
         let (Standing::Named(parent, name) | Standing::Hidden(parent, name)) = standing else { return };
-        if let Entry::Occupied(named) = self.names.entry((*parent, name.clone()))
-            && *named.get() == ino
-            && matches!(standing, Standing::Named(..))
-        {
-            named.remove();
+        if matches!(standing, Standing::Named(..)) {
+            self.names.remove(*parent, name, ino);
         }
         if let Some(node) = self.nodes.get_mut(parent) {
             node.children -= 1;
+            if node.children == 0 {
+                self.oldest.count(node);
+            }
             self.collect(*parent);
         }
     }
@@ -349,8 +336,9 @@ impl Table {
     /// Removes `ino` if nothing needs it, and then what stayed only for its sake.
     fn collect(&mut self, ino: u64) {
         if self.nodes.get(&ino).is_some_and(|node| node.is_unused())
-            && let Some(node) = self.nodes.remove(&ino)
+            && let Some(mut node) = self.nodes.remove(&ino)
         {
+            self.oldest.count(&mut node);
             self.leave(ino, &node.standing);
         }
     }
@@ -395,9 +383,18 @@ impl Table {
         self.nodes.get(&ino).and_then(|node| node.standing.parent()).unwrap_or(ROOT)
     }
 
+    /// The directory and the name that `ino` stands for.
+    pub(super) fn name(&self, ino: u64) -> Option<(u64, Name)> {
+        match &self.nodes.get(&ino)?.standing {
+            Standing::Named(parent, name) => Some((*parent, name.clone())),
+            Standing::Root | Standing::Hidden(..) | Standing::Unlinked | Standing::Replaced => None,
+        }
+    }
+
     /// The inode that stands for `name` in `parent`, if there is one.
     pub(super) fn number(&self, parent: u64, name: &Name) -> Option<u64> {
-        self.names.get(&(parent, name.clone())).copied()
+        let is = |ino| self.nodes.get(&ino).is_some_and(|node| node.standing.is(parent, name));
+        self.names.find(parent, name, is)
     }
 
     /// What `ino` is.
@@ -410,40 +407,38 @@ impl Table {
 
     /// The facts known of `ino`, however old, and when they were learned.
     pub(super) fn facts(&self, ino: u64) -> Option<(Facts, Instant)> {
-        self.nodes.get(&ino)?.facts
+        self.nodes.get(&ino)?.facts()
     }
 
     /// Notes what a listing told of the root itself.
     pub(super) fn observe_root(&mut self, own: &RemoteEntry, learned: Instant) {
         if let Some(root) = self.nodes.get_mut(&ROOT) {
-            root.facts = Some((Facts { kind: EntryKind::Directory, ..Facts::from(own) }, learned));
+            root.learn(Some((Facts { kind: EntryKind::Directory, ..Facts::from(own) }, learned)));
         }
     }
 
     /// Notes that the kernel gets these attributes of `ino` now.
     pub(super) fn tell(&mut self, ino: u64, facts: Facts) {
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.told = Some(facts);
+            node.tell(facts);
         }
     }
 
     /// Whether the kernel may believe in a size or time of `ino` that is no longer right.
     pub(super) fn is_kernel_behind(&self, ino: u64) -> bool {
-        self.nodes.get(&ino).is_some_and(|node| {
-            let now = node.facts.map(|(facts, _)| (facts.size, facts.modified));
-            node.told.is_some_and(|told| now.is_some_and(|now| now != (told.size, told.modified)))
-        })
+        self.nodes.get(&ino).is_some_and(|node| node.is_kernel_behind())
     }
 
     /// Notes that the kernel has dropped its attributes of `ino`.
     pub(super) fn untell(&mut self, ino: u64) {
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.told = None;
+            node.untell();
         }
     }
 
     /// Makes `version` the one that handles of `ino` may read; tells what pages of it the kernel has.
     pub(super) fn open(&mut self, ino: u64, version: &Arc<FileVersion>) -> Result<Cached, Error> {
+        self.used(ino);
         let opened = self.node_mut(ino)?.opened.get_or_insert_default();
         let cached = match opened.used {
             false => Cached::Nothing,
@@ -457,6 +452,7 @@ impl Table {
 
     /// Notes the listing that the kernel is about to read; tells whether its directory pages are of it.
     pub(super) fn open_listing(&mut self, ino: u64, serial: u64) -> Result<bool, Error> {
+        self.used(ino);
         let opened = self.node_mut(ino)?.opened.get_or_insert_default();
         Ok(opened.listing.replace(serial) == Some(serial))
     }
@@ -471,7 +467,7 @@ impl Table {
     /// is not to be trusted.
     pub(super) fn lose(&mut self, ino: u64, id: FileId) {
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.facts = None;
+            node.learn(None);
             if let Some(opened) = &mut node.opened {
                 opened.version.take_if(|version| version.id == id);
             }
@@ -484,44 +480,6 @@ impl Table {
 
     fn node_mut(&mut self, ino: u64) -> Result<&mut Node, Error> {
         self.nodes.get_mut(&ino).map(Box::as_mut).filter(|node| !node.is_replaced()).ok_or(Error::Stale)
-    }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        assert!(self.names.len() < self.nodes.len());
-        self.nodes.len()
-    }
-}
-
-impl Node {
-    fn new(standing: Standing, kind: EntryKind) -> Node {
-        let (facts, told, opened) = (None, None, None);
-        Node { standing, kind, lookups: 0, children: 0, facts, told, opened }
-    }
-
-    fn is_unused(&self) -> bool {
-        self.lookups == 0 && self.children == 0 && !matches!(self.standing, Standing::Root)
-    }
-
-    fn is_replaced(&self) -> bool {
-        matches!(self.standing, Standing::Replaced)
-    }
-}
-
-impl Standing {
-    /// The directory that a path leads through.
-    fn parent(&self) -> Option<u64> {
-        match self {
-            Standing::Named(parent, _) | Standing::Hidden(parent, _) => Some(*parent),
-            Standing::Root | Standing::Unlinked | Standing::Replaced => None,
-        }
-    }
-}
-
-impl Opened {
-    /// Whether `entry` tells of another version than the one that was opened, which is then gone.
-    fn contradicts(&mut self, entry: &RemoteEntry) -> bool {
-        self.version.take_if(|version| !version.same_file_as(entry)).is_some()
     }
 }
 

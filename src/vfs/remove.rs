@@ -210,7 +210,7 @@ impl FileSystem {
                 {
                     let mut table = self.table.lock();
                     table.unhidden(ino, (parent, name));
-                    table.forget(ino, 1);
+                    table.unhold(ino);
                 }
                 self.relocate();
                 self.versions.moved(&from, &to);
@@ -290,7 +290,7 @@ impl FileSystem {
             // See `hide`.
             let mut table = self.table.lock();
             table.unhide(ino);
-            table.forget(ino, 1);
+            table.unhold(ino);
         }
         self.hidden.gone.notify_all();
     }

@@ -138,6 +138,9 @@ impl OpenFile for File {
     }
 }
 
+/// More than the names of all tests but one.
+const KNOWN_NAMES: usize = 32;
+
 struct Mounted {
     fs: FileSystem,
     news: Receiver<Invalidation>,
@@ -174,6 +177,7 @@ fn mounted_with(links: LinkPolicy, attr_timeout: Duration, charset: Charset) -> 
         attr_timeout,
         operation_timeout,
         ahead: Limits::of(4, 1 << 20, Prefetch::Auto),
+        known_names: KNOWN_NAMES,
     };
     let blocks = Arc::new(BlockCache::new(1 << 20));
     let (fs, news) = FileSystem::new(Arc::new(directories), blocks, files, None, config);
@@ -474,4 +478,24 @@ fn names_of_another_charset_are_shown_and_found_by_what_is_shown() {
     // One server byte for each letter: 255 of them, 256 are too long.
     assert_eq!(Mounted::errno(m.lookup(ROOT, &"ю".repeat(255))), libc::ENOENT);
     assert_eq!(Mounted::errno(m.lookup(ROOT, &"ю".repeat(256))), libc::ENAMETOOLONG);
+}
+
+#[test]
+fn too_many_names_are_told_of_and_those_that_nobody_has_open_may_go() {
+    let mount = mounted(LinkPolicy::Contain, HOUR);
+    (0..40).for_each(|n| mount.server.put(&format!("/base/n{n:02}"), EntryKind::File, b"x", 100));
+    let crowded = mount.fs.crowded();
+    let opened = mount.ino(ROOT, "n00");
+    let handle = mount.fs.open(opened, libc::O_RDONLY, patient()).unwrap().handle;
+    assert!(crowded.is_empty() && mount.fs.oldest_names(100).is_empty());
+    let inos: Vec<u64> = (1..40).map(|n| mount.ino(ROOT, &format!("n{n:02}"))).collect();
+    assert_eq!((crowded.len(), mount.fs.known_names()), (1, 41));
+    let oldest = mount.fs.oldest_names(100);
+    assert_eq!(oldest, inos[..9]);
+    assert_eq!(mount.fs.leaf(oldest[0]), Some((ROOT, b"n01".to_vec())));
+    oldest.iter().for_each(|&ino| mount.fs.forget(ino, 1));
+    assert_eq!((mount.fs.known_names(), mount.fs.leaf(oldest[0])), (KNOWN_NAMES, None));
+    assert_eq!(mount.fs.leaf(mount.ino(ROOT, "d")), None, "a directory");
+    assert!(mount.ino(ROOT, "n01") > inos[38], "a number is never used again");
+    mount.fs.release(handle);
 }

@@ -120,6 +120,17 @@ impl Mount {
         process::peak_rss(self.child.id()).expect("ftpfs is not running")
     }
 
+    /// How many names the program knows because the kernel has looked them up, as it tells on SIGUSR1.
+    pub(crate) fn known_names(&self) -> usize {
+        let told = || self.log().lines().filter(|line| line.ends_with(" names known")).count();
+        let before = told();
+        process::signal("USR1", &[self.child.id()]);
+        eventually(Duration::from_secs(20), "the status in the log", || (told() > before).then_some(()));
+        let log = self.log();
+        let line = log.lines().rfind(|line| line.ends_with(" names known")).unwrap();
+        line.rsplit(' ').nth(2).unwrap().parse().unwrap()
+    }
+
     /// Ends it with SIGTERM, as an administrator would, and returns how it ended.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         process::signal("TERM", &[self.child.id()]);
