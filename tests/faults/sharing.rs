@@ -182,7 +182,7 @@ fn who_waited_for_an_upload_of_another_hears_what_that_met() {
     let first = flush(&file);
     eventually(CALL, "the first upload to fail", || (mounted.server.cuts() > 0).then_some(()));
     let later = (0..6).map(|_| {
-        thread::sleep(OPERATION / 10);
+        thread::sleep(OPERATION / 20);
         flush(&file)
     });
     for thread in iter::once(first).chain(later.collect::<Vec<_>>()) {
