@@ -21,6 +21,7 @@ mod stream;
 pub mod window;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -78,6 +79,10 @@ struct Sources {
     bounds: Bounds,
     /// How many of them at once were of use.
     learned: Mutex<Learned>,
+    /// Files that are fetched so now.
+    spread: Arc<AtomicUsize>,
+    /// Streams that run, of all files.
+    running: AtomicUsize,
     ahead: Ahead,
 }
 
@@ -120,6 +125,8 @@ impl Readers {
                 Prefetch::Eager => Bounds::of(config.connections, config.cache_size, true),
             },
             learned: Mutex::default(),
+            spread: Arc::default(),
+            running: AtomicUsize::new(0),
             prefetch: config.prefetch,
             patience: config.patience,
             pace: Mutex::default(),

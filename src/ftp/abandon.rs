@@ -11,6 +11,7 @@ use crate::ftp::error::Error;
 use crate::ftp::features::Capability;
 use crate::ftp::reply::Reply;
 use crate::ftp::transfer::Transfer;
+use crate::ftp::transport::reset_at_end;
 
 /// How long the end of a download is waited for before the question, where nothing better is known.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -28,7 +29,10 @@ impl Transfer<'_> {
     /// # Errors
     /// A failed connection.
     pub fn abandon(mut self, deadline: Deadline) -> Result<(), Error> {
-        drop(self.data.take());
+        if let Some(data) = self.data.take().filter(|_| self.is_bounded) {
+            // A server that may send nothing more would not hear of an ordinary end before it asks whether it may.
+            reset_at_end(data.socket());
+        }
         if self.ended.is_none() {
             self.end(deadline)?;
         }

@@ -12,7 +12,6 @@ use crate::ftp::features::Capability;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::stream::Stream;
-use crate::ftp::transport::reset_at_end;
 use crate::ftp::warm::{TRIAL, Warm};
 use crate::sys;
 
@@ -39,6 +38,8 @@ pub struct Transfer<'a> {
     pub(super) next: Next<'a>,
     /// A byte has come.
     has_begun: bool,
+    /// The server was kept from sending all that it could.
+    pub(super) is_bounded: bool,
 }
 
 /// What a transfer has to do with those before and after it.
@@ -65,7 +66,17 @@ impl<'a> Transfer<'a> {
         next: Next<'a>,
     ) -> Transfer<'a> {
         let ended = first.filter(|first| !first.is_preliminary());
-        Transfer { control, data: Some(data), ended, stall, settled: false, profile, next, has_begun: false }
+        Transfer {
+            control,
+            data: Some(data),
+            ended,
+            stall,
+            settled: false,
+            profile,
+            next,
+            has_begun: false,
+            is_bounded: false,
+        }
     }
 
     /// Whether the server said that it has ended before it announced it.
@@ -126,15 +137,13 @@ impl<'a> Transfer<'a> {
     /// Only `left` more bytes are wanted: has the server send no more than a little beyond that, where the system can.
     /// Otherwise what is on its way when the transfer is abandoned, as much as fits in a round trip, comes for nothing.
     pub fn ends_within(&mut self, left: u64) {
-        if left > LARGEST_WINDOW {
-            return;
-        }
-        if let Some(data) = &self.data {
-            let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let is_bounded = left <= LARGEST_WINDOW;
+        if let Some(data) = self.data.as_ref().filter(|_| is_bounded || self.is_bounded) {
+            let left = usize::try_from(left.min(LARGEST_WINDOW)).unwrap_or(usize::MAX);
             let records = if data.is_secured() { left / 512 + RECORD } else { 0 };
+            // Without it more comes than is wanted.
             let _ = sys::clamp_window(data.socket(), left + records);
-            // The server may be unable to send any more, and has to hear of the end all the same.
-            reset_at_end(data.socket());
+            self.is_bounded = is_bounded;
         }
     }
 

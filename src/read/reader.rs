@@ -281,7 +281,7 @@ impl Reader {
                 self.changed.notify_all();
                 let size = self.version.size;
                 let (largest, prefetch) = (self.sources.window, self.sources.prefetch);
-                match state.room_at(at, size) {
+                match if from_start { Room::Jump } else { state.room_at(at, size) } {
                     Room::Gap(range) => {
                         let (end, window) = (range.end, Window::going_on(at, largest, prefetch));
                         let id = self.start_stream(state, range, window)?;

@@ -193,9 +193,10 @@ impl Segments {
         }
     }
 
-    /// The next segment to be fetched while `running` of those before are. `None` if there are enough.
-    pub fn next(&self, chain: Chain, running: usize, size: u64) -> Option<Range<u64>> {
-        let (lead, length) = self.lengths(chain);
+    /// The next segment to be fetched while `running` of those before are, one of `files` that are fetched so. `None` if
+    /// there are enough.
+    pub fn next(&self, chain: Chain, files: usize, running: usize, size: u64) -> Option<Range<u64>> {
+        let (lead, length) = self.lengths(chain, files);
         let has_room = chain.end.saturating_add(length) <= chain.position.saturating_add(lead);
         if running >= self.streams || length < SHORTEST || chain.end >= size || !has_room {
             return None;
@@ -203,18 +204,18 @@ impl Segments {
         Some(chain.end..self.end_of(chain.end, length, size))
     }
 
-    /// Where the stream that fetches alone and has come to `next` is to end, so that others begin there. `None` while
-    /// there are to be no others, or too little is left for them.
-    pub fn first_end(&self, begun: u64, position: u64, next: u64, size: u64) -> Option<u64> {
-        let (_, length) = self.lengths(Chain { begun, position, end: next });
-        let end = self.end_of(next, length, size);
+    /// Where the stream that fetches alone and has come to `chain.end` is to end, so that others begin there. `None`
+    /// while there are to be no others, or too little is left for them.
+    pub fn first_end(&self, chain: Chain, files: usize, size: u64) -> Option<u64> {
+        let (_, length) = self.lengths(chain, files);
+        let end = self.end_of(chain.end, length, size);
         (length >= SHORTEST && end < size).then_some(end)
     }
 
     /// How far ahead of the reader is fetched, and how long a segment is.
-    fn lengths(&self, chain: Chain) -> (u64, u64) {
+    fn lengths(&self, chain: Chain, files: usize) -> (u64, u64) {
         let earned = if self.bounds.eager { u64::MAX } else { chain.position.saturating_sub(chain.begun) };
-        let lead = self.bounds.lead.min(earned);
+        let lead = (self.bounds.lead / files.max(1) as u64).min(earned);
         match self.streams {
             0 | 1 => (lead, 0),
             streams => (lead, lead / streams as u64 / BLOCK as u64 * BLOCK as u64),
@@ -300,6 +301,14 @@ mod tests {
     }
 
     #[test]
+    fn files_that_are_fetched_so_at_once_share_what_may_be_ahead() {
+        let segments = Segments::new(AUTO, Some((2, Instant::now())), Instant::now());
+        let chain = Chain { begun: 0, position: 100 * MIB, end: 100 * MIB };
+        let end = |files| segments.first_end(chain, files, 1 << 40).map(|end| (end - chain.end) / MIB);
+        assert_eq!([1, 2, 4, 16, 17].map(end), [Some(16), Some(8), Some(4), Some(1), None]);
+    }
+
+    #[test]
     fn without_prefetch_or_connections_there_is_one() {
         let now = Instant::now();
         for connections in 0..4 {
@@ -377,12 +386,12 @@ mod tests {
             let bounds = Bounds { streams, lead, eager };
             let segments = Segments::new(bounds, Some((streams, now)), now);
             let position = begun + read;
-            if let Some(first) = segments.first_end(begun, position, position, size) {
+            if let Some(first) = segments.first_end(Chain { begun, position, end: position }, 1, size) {
                 prop_assert!(position < first && first < size);
                 let mut chain = Chain { begun, position, end: first };
                 while chain.position < size {
                     // All that was asked for has come when the next is asked for.
-                    while let Some(range) = segments.next(chain, 0, size) {
+                    while let Some(range) = segments.next(chain, 1, 0, size) {
                         prop_assert_eq!(range.start, chain.end);
                         prop_assert!(range.end > range.start);
                         prop_assert!(range.end == size || range.end % BLOCK as u64 == 0);
@@ -390,11 +399,11 @@ mod tests {
                         prop_assert!(eager || range.end <= chain.position * 2 + SHORTEST + BLOCK as u64);
                         chain.end = range.end;
                     }
-                    prop_assert!(segments.next(chain, streams, size).is_none());
+                    prop_assert!(segments.next(chain, 1, streams, size).is_none());
                     prop_assert!(chain.position <= chain.end, "he comes to a place that nobody fetches");
                     chain.position = (chain.position + step).min(chain.end).min(size);
                     if chain.position == chain.end && chain.end < size {
-                        prop_assert!(segments.next(chain, 0, size).is_some());
+                        prop_assert!(segments.next(chain, 1, 0, size).is_some());
                     }
                 }
                 prop_assert_eq!(chain.end, size);
@@ -405,8 +414,8 @@ mod tests {
         fn hostile_sizes_are_survived(begun: u64, position: u64, next: u64, size: u64) {
             let now = Instant::now();
             let segments = Segments::new(AUTO, Some((8, now)), now);
-            let _ = segments.first_end(begun, position, next, size);
-            let _ = segments.next(Chain { begun, position, end: next }, 0, size);
+            let chain = Chain { begun, position, end: next };
+            let _ = (segments.first_end(chain, 0, size), segments.next(chain, usize::MAX, 0, size));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::reader::{Reader, State};
@@ -22,6 +23,28 @@ pub(super) struct Spread {
     since: Instant,
     /// The blocks before this one are behind him, and were told to be of no use.
     passed: u64,
+    among: Among,
+}
+
+/// One of the files that are fetched in segments: they share what may be ahead of their readers.
+#[derive(Debug)]
+struct Among(Arc<AtomicUsize>);
+
+impl Among {
+    fn new(files: &Arc<AtomicUsize>) -> Among {
+        files.fetch_add(1, Ordering::Relaxed);
+        Among(files.clone())
+    }
+
+    fn files(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Among {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a stream that begins somewhere is for.
@@ -91,13 +114,18 @@ impl Reader {
             else {
                 return;
             };
-            let Some(limit) = state.segments.first_end(stream.start, end, stream.next, size) else { return };
+            let among = Among::new(&self.sources.spread);
+            let chain = Chain { begun: stream.start, position: end, end: stream.next };
+            let Some(limit) = state.segments.first_end(chain, among.files(), size) else { return };
             stream.end_at(limit);
-            let chain = Chain { begun: stream.start, position: end, end: limit };
-            state.spread = Some(Spread { chain, since: now, passed: end / BLOCK as u64 });
+            let chain = Chain { end: limit, ..chain };
+            state.spread = Some(Spread { chain, since: now, passed: end / BLOCK as u64, among });
+            // Somebody may wait for what this stream brings no more.
+            self.changed.notify_all();
         }
         while let Some(spread) = &state.spread
-            && let Some(range) = state.segments.next(spread.chain, state.running(), size)
+            && let Some(range) =
+                state.segments.next(spread.chain, spread.among.files(), state.running(), size)
         {
             let window = Window::going_on(range.start, self.sources.window, self.sources.prefetch);
             let end = range.end;
@@ -127,7 +155,13 @@ impl Reader {
     /// Bytes came by this stream.
     pub(super) fn measure(&self, state: &mut State, id: u64, bytes: u64) {
         let (size, begun) = (self.version.size, state.spread.as_ref().map(|spread| spread.chain.begun));
+        let streams = state.streams.len();
         let Some(stream) = state.stream(id).filter(|stream| stream.window.is_sequential()) else { return };
+        if self.sources.running.load(Ordering::Relaxed) > streams {
+            // What others get at the same time is no less of use.
+            state.segments.paused();
+            return;
+        }
         let came = Came {
             bytes,
             read: stream.next.saturating_sub(begun.unwrap_or(stream.start)),

@@ -5,6 +5,7 @@ mod pump;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::cache::block::BLOCK;
@@ -130,7 +131,7 @@ impl Stream {
     /// A reader waits for `at..end`: it is woken when all of that is there, or a block of it. What it waits for is
     /// still at hand then.
     pub(super) fn await_bytes(&mut self, at: u64, end: u64) {
-        self.awaited = self.awaited.min(end.min(at + BLOCK as u64));
+        self.awaited = self.awaited.min(end.min(at + BLOCK as u64)).min(self.limit);
     }
 
     /// Whether bytes are there that somebody waits for; those who have to wait on say so again.
@@ -174,14 +175,22 @@ enum End {
     Broken(FtpError),
 }
 
-/// Takes a stream out when its thread ends in a way that nobody foresaw, so that no reader waits for it.
+/// Counts a stream that runs; takes it out when its thread ends in a way that nobody foresaw, so that no reader waits for it.
 struct Unforeseen<'a> {
     reader: &'a Reader,
     id: u64,
 }
 
+impl<'a> Unforeseen<'a> {
+    fn new(reader: &'a Reader, id: u64) -> Unforeseen<'a> {
+        reader.sources.running.fetch_add(1, Ordering::Relaxed);
+        Unforeseen { reader, id }
+    }
+}
+
 impl Drop for Unforeseen<'_> {
     fn drop(&mut self) {
+        self.reader.sources.running.fetch_sub(1, Ordering::Relaxed);
         if std::thread::panicking() {
             self.reader.state.lock().streams.retain(|stream| stream.id != self.id);
             self.reader.changed.notify_all();
@@ -191,7 +200,7 @@ impl Drop for Unforeseen<'_> {
 
 /// Runs a stream to its end.
 pub(super) fn run(reader: &Arc<Reader>, id: u64) {
-    let _guard = Unforeseen { reader, id };
+    let _guard = Unforeseen::new(reader, id);
     let outcome = fetch(reader, id);
     let mut state = reader.state.lock();
     if let Some(Outcome::Changed(error)) = &outcome {

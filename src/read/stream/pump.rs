@@ -53,9 +53,7 @@ pub(super) fn pump(
         meter.paused |= asked.elapsed() > PAUSED;
         let next = match ready {
             Ready::Fetch(next, limit) => {
-                if limit < size {
-                    transfer.ends_within(limit.saturating_sub(next));
-                }
+                transfer.ends_within(if limit < size { limit.saturating_sub(next) } else { u64::MAX });
                 next + held.len() as u64
             }
             Ready::Unwanted => return (DataEnd::Unwanted, received),
