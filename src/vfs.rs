@@ -17,6 +17,7 @@ mod handle;
 mod inode;
 mod invalidation;
 mod links;
+mod passing;
 mod remove;
 mod rename;
 mod setattr;
@@ -51,6 +52,7 @@ use draft::Drafts;
 use handle::Handles;
 use inode::{Place, Seen, Table};
 use invalidation::Invalidations;
+use passing::Unpassed;
 use remove::HiddenNames;
 
 /// What the user decides about the file system.
@@ -87,6 +89,8 @@ pub struct FileSystem {
     /// Hidden files that are still on the server.
     leftovers: Mutex<Vec<RemotePath>>,
     invalidations: Invalidations,
+    /// Versions that somebody wanted to write while the kernel read them by itself.
+    unpassed: Mutex<Unpassed>,
 }
 
 /// An answer and for how long it may be believed.
@@ -131,7 +135,7 @@ impl FileSystem {
     ) -> (FileSystem, Receiver<Invalidation>) {
         let (invalidations, news) = Invalidations::new();
         let table = Mutex::new(Table::new(directories.base().clone()));
-        let (versions, handles, drafts, hidden, leftovers) = Default::default();
+        let (versions, handles, drafts, hidden, leftovers, unpassed) = Default::default();
         let fs = FileSystem {
             config,
             directories,
@@ -146,6 +150,7 @@ impl FileSystem {
             hidden,
             leftovers,
             invalidations,
+            unpassed,
         };
         (fs, news)
     }

@@ -210,6 +210,19 @@ impl Table {
         self.nodes.contains_key(&ino).then_some(ino)
     }
 
+    /// Notes that the name of `ino` stands for another file, and for no inode yet: it keeps what is open of it, which is
+    /// `version`.
+    pub(super) fn parted(&mut self, ino: u64, version: &FileVersion) {
+        let Some(node) = self.nodes.get_mut(&ino).filter(|node| matches!(node.standing, Standing::Named(..)))
+        else {
+            return;
+        };
+        if let Some((facts, _)) = &mut node.facts {
+            (facts.size, facts.modified) = (Some(version.size), version.modified);
+        }
+        self.detach(ino, Standing::Unlinked);
+    }
+
     /// Notes that `ino` is gone for the user, but is kept on the server as `to`, where [`Table::path`] and
     /// [`Table::place`] lead to.
     pub(super) fn hidden(&mut self, ino: u64, to: (u64, &Name)) {
