@@ -2,17 +2,18 @@
 //!
 //! The proof of each such read is that it ends while no thread of the program runs.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::common::bounded::{eventually, within};
+use crate::common::bounded::{eventually, output, shell, succeeded, within};
 use crate::common::fresh_dir;
 use crate::common::mount::Mount;
 use crate::common_ftpd::{Quirks, Server, Tree, pattern};
-use crate::mounted::CALL;
+use crate::mounted::{CALL, append};
 
 const BIG: usize = 3 * 1024 * 1024 + 17;
 /// Some time in 2021.
@@ -98,4 +99,254 @@ fn a_file_that_was_read_once_is_read_without_us() {
     assert_eq!(server.count("RETR"), before);
     assert!(!mount.log().contains("WARN"), "{}", mount.log());
     assert!(mount.terminate().success());
+}
+
+/// Mounts with the file sealed, and opens it: the kernel reads it by itself.
+struct Passed {
+    /// Before the mount, which it needs.
+    file: File,
+    mount: Mount,
+    server: Server,
+    dir: tempfile::TempDir,
+}
+
+impl Passed {
+    fn new() -> Passed {
+        let dir = fresh_dir("cache-");
+        let server = Server::start(tree(), Quirks::default());
+        seal(&server, dir.path());
+        let mount = mount(&server, dir.path());
+        let file = open(&mount, "big");
+        let passed = Passed { file, mount, server, dir };
+        passed.is_as_opened("at first");
+        passed
+    }
+
+    /// The handle is still read by the kernel, and has its bytes, size and attributes.
+    fn is_as_opened(&self, when: &str) {
+        assert!(bytes_without(&self.mount, &self.file) == pattern(1, BIG), "{when}");
+        let file = self.file.try_clone().unwrap();
+        let size = within(CALL, "a look", move || file.metadata().unwrap().len());
+        assert_eq!(size, BIG as u64, "{when}");
+    }
+
+    /// Who opens it now has what the server has, which is this.
+    fn is_by_now(&self, expected: &[u8], when: &str) {
+        assert!(bytes(&open(&self.mount, "big")) == expected, "{when}: a new reader");
+        assert!(self.server.tree().bytes(AT).unwrap() == expected, "{when}: the server");
+        self.is_as_opened(when);
+    }
+
+    /// Runs a script in the mount.
+    fn shell(&self, script: &str) {
+        succeeded(script, shell(CALL, self.mount.path(), script, &[]));
+    }
+}
+
+#[test]
+fn a_file_that_changes_on_the_server_is_new_for_who_opens_it_and_old_for_who_has_it() {
+    let passed = Passed::new();
+    let new = pattern(7, BIG + 5);
+    passed.server.tree().put_at(AT, new.clone(), OLD + 60);
+    passed.is_by_now(&new, "changed");
+    let old = passed.file.metadata().unwrap();
+    let path = passed.mount.path().join("big");
+    let now = within(CALL, "a look", move || fs::metadata(path).unwrap());
+    assert_eq!((old.nlink(), now.nlink()), (0, 1));
+    assert!(old.ino() != now.ino());
+    // Once more, of the new inode, which becomes one that the kernel reads.
+    eventually(CALL, "a whole file", || (kept(passed.dir.path(), "-index").len() == 1).then_some(()));
+    let again = eventually(CALL, "the new version as a whole", || {
+        let whole = kept(passed.dir.path(), "-whole").pop()?;
+        (fs::read(whole).ok()? == new).then(|| open(&passed.mount, "big"))
+    });
+    assert!(bytes_without(&passed.mount, &again) == new);
+    passed.server.tree().put_at(AT, pattern(8, BIG), OLD + 120);
+    passed.is_by_now(&pattern(8, BIG), "changed twice");
+    assert!(bytes_without(&passed.mount, &again) == new);
+}
+
+#[test]
+fn who_writes_finds_the_file_and_who_reads_keeps_what_he_has() {
+    let old = pattern(1, BIG);
+    let edited = |at: usize, bytes: &[u8]| {
+        let mut new = old.clone();
+        let end = new.len().max(at + bytes.len());
+        new.resize(end, 0);
+        new[at..at + bytes.len()].copy_from_slice(bytes);
+        new
+    };
+    let cases: [(&str, Vec<u8>); 9] = [
+        ("printf XYZ | dd of=big bs=1 seek=1000 conv=notrunc status=none", edited(1000, b"XYZ")),
+        ("printf XYZ >>big", edited(BIG, b"XYZ")),
+        ("printf XYZ >big", b"XYZ".to_vec()),
+        ("exec 3<>big; printf XYZ >&3; exec 3>&-", edited(0, b"XYZ")),
+        ("truncate -s 100000 big", old[..100_000].to_vec()),
+        ("truncate -s 0 big", Vec::new()),
+        ("truncate -s $((4 << 20)) big", [&old[..], &vec![0; (4 << 20) - BIG]].concat()),
+        ("printf XYZ >new && mv new big", b"XYZ".to_vec()),
+        ("cp big other && printf XYZ >>other && sed -i '1s/^/XYZ/' big && mv other big", edited(BIG, b"XYZ")),
+    ];
+    std::thread::scope(|scope| {
+        for some in cases.chunks(3) {
+            scope.spawn(move || {
+                for (script, expected) in some {
+                    let passed = Passed::new();
+                    passed.shell(script);
+                    passed.is_by_now(expected, script);
+                    let warned = passed.mount.log().lines().any(|line| line.contains("WARN"));
+                    assert!(!warned, "{script}: {}", passed.mount.log());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn names_and_attributes_of_a_file_that_is_open_can_be_changed() {
+    let old = pattern(1, BIG);
+    for (script, there) in [
+        ("chmod 600 big && touch -d @1614834000 big", true),
+        ("mv big other && mv other big", true),
+        ("mv big other && cat other >/dev/null && printf XYZ >big && cat big && mv other big", true),
+        ("rm big", false),
+        ("rm big && printf XYZ >big && rm big", false),
+    ] {
+        let passed = Passed::new();
+        passed.shell(script);
+        match there {
+            true => passed.is_by_now(&old, script),
+            false => assert_eq!(passed.server.tree().bytes(AT), None, "{script}"),
+        }
+        passed.is_as_opened(script);
+        let Passed { file, mount, server, .. } = passed;
+        drop(file);
+        assert!(mount.terminate().success());
+        let tree = server.tree();
+        let names = String::from_utf8(tree.mlsd("/home/u")).unwrap();
+        assert!(!names.contains(".ftpfs-hidden"), "{script}: {names}");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_not_given_to_the_kernel() {
+    let dir = fresh_dir("cache-");
+    let server = Server::start(tree(), Quirks::default());
+    for round in 0..6 {
+        seal(&server, dir.path());
+        let before = server.count("RETR");
+        let ending = if round % 2 == 0 { "-whole" } else { "-index" };
+        let half = kept(dir.path(), ending).pop().unwrap();
+        let file = File::options().read(true).write(true).open(&half).unwrap();
+        let len = file.metadata().unwrap().len();
+        match round {
+            0 | 1 => {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, len - 3).unwrap();
+                file.write_all_at(&[!byte[0]], len - 3).unwrap();
+            }
+            2 | 3 => file.set_len(len - 1).unwrap(),
+            _ => fs::remove_file(half).unwrap(),
+        }
+        let mount = mount(&server, dir.path());
+        assert!(bytes(&open(&mount, "big")) == pattern(1, BIG), "round {round}");
+        assert!(server.count("RETR") > before, "round {round}");
+        assert!(mount.terminate().success());
+    }
+    // Of a mount that has looked it through already.
+    seal(&server, dir.path());
+    let mount = mount(&server, dir.path());
+    assert!(bytes_without(&mount, &open(&mount, "big")) == pattern(1, BIG));
+    let file = File::options().write(true).open(kept(dir.path(), "-whole").pop().unwrap()).unwrap();
+    file.write_all_at(b"damage", 1 << 20).unwrap();
+    assert!(bytes(&open(&mount, "big")) == pattern(1, BIG));
+}
+
+#[test]
+fn many_readers_and_writers_at_once_see_one_file() {
+    const LINES: usize = 6;
+    let passed = Passed::new();
+    let script = "for n in $(seq $2); do
+            head -c 1000000 big | md5sum || exit 1
+            printf 'process %02d line %02d\\n' $1 $n >>big || exit 1
+            cat big >/dev/null || exit 1
+        done";
+    let path = passed.mount.path().to_owned();
+    let head = within(Duration::from_secs(120), "readers and writers", move || {
+        let processes: Vec<_> = (0..16)
+            .map(|number: usize| {
+                let arguments = ["-c", script, "test", &number.to_string(), &LINES.to_string()];
+                let mut command = Command::new("bash");
+                command.args(arguments).current_dir(&path).stdin(Stdio::null());
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        let outputs: Vec<_> =
+            processes.into_iter().map(|process| process.wait_with_output().unwrap()).collect();
+        let mut heads = Vec::new();
+        for output in outputs {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            heads.extend(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned));
+        }
+        heads.sort();
+        heads.dedup();
+        heads.len()
+    });
+    assert_eq!(head, 1, "the bytes that nobody changes");
+    let all = passed.server.tree().bytes(AT).unwrap();
+    assert!(all[..BIG] == pattern(1, BIG));
+    let mut lines: Vec<&str> = std::str::from_utf8(&all[BIG..]).unwrap().lines().collect();
+    lines.sort_unstable();
+    let expected: Vec<String> = (0..16)
+        .flat_map(|process| (1..=LINES).map(move |line| format!("process {process:02} line {line:02}")))
+        .collect();
+    assert_eq!(lines, expected);
+    passed.is_by_now(&all, "after all");
+}
+
+#[test]
+fn a_file_on_a_stacked_file_system_is_read_as_ever() {
+    let below = fresh_dir("cache-");
+    let overlay = Overlay::new(below.path());
+    let server = Server::start(tree(), Quirks::default());
+    seal(&server, &overlay.dir);
+    let mount = mount(&server, &overlay.dir);
+    let before = server.count("RETR");
+    let (first, second) = (open(&mount, "big"), open(&mount, "big"));
+    assert!(bytes(&first) == pattern(1, BIG) && bytes(&second) == pattern(1, BIG));
+    assert_eq!(server.count("RETR"), before, "what is on the disk is read");
+    let path = mount.path().join("big");
+    within(CALL, "an append", move || append(&path, b"XYZ").unwrap());
+    assert!(bytes(&open(&mount, "big")).ends_with(b"XYZ"));
+    let log = mount.log();
+    let told = log.lines().filter(|line| line.contains("WARN") && line.contains("by itself")).count();
+    assert_eq!(told, 1, "{log}");
+    drop((first, second));
+    assert!(mount.terminate().success());
+}
+
+/// A file system on another one.
+struct Overlay {
+    dir: PathBuf,
+}
+
+impl Overlay {
+    fn new(below: &Path) -> Overlay {
+        let [lower, upper, work, dir] = ["lower", "upper", "work", "merged"].map(|name| below.join(name));
+        for made in [&lower, &upper, &work, &dir] {
+            fs::create_dir(made).unwrap();
+        }
+        let options =
+            format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+        let arguments = ["-t", "overlay", "-o", &options, "overlay"].map(OsStr::new);
+        let arguments = [&arguments[..], &[dir.as_os_str()]].concat();
+        succeeded("mount", output(Duration::from_secs(10), "mount", &arguments));
+        Overlay { dir }
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        output(Duration::from_secs(10), "umount", &[OsStr::new("-l"), self.dir.as_os_str()]);
+    }
 }
