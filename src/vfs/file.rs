@@ -69,8 +69,9 @@ impl FileSystem {
         }
         let (kind, place) = {
             let table = self.table.lock();
-            (table.kind(ino)?, table.place(ino)?)
+            (table.kind(ino)?, table.place(ino))
         };
+        let place = place.map_err(|error| self.why_nowhere(ino, error))?;
         let Place::Entry { dir, name } = place else { return Err(Error::IsADirectory) };
         match kind {
             EntryKind::File => {}
@@ -81,10 +82,14 @@ impl FileSystem {
         let answer = self.recent(&dir, &name, patience)?;
         let (entry, _) = self.observe_inode(ino, &name, &answer)?;
         let path = dir.join(&name);
+        let version = self.versions.of(&path, &entry);
+        if let Some(version) = version.as_ref().filter(|_| writable) {
+            self.make_way(ino, version.id)?;
+        }
         if truncates {
             return self.open_empty(ino, path);
         }
-        let version = self.versions.of(&path, &entry).ok_or(Error::NoSize)?;
+        let version = version.ok_or(Error::NoSize)?;
         let passing = match writable {
             true => None,
             false => self.passing(ino, &path, &version, patience)?,

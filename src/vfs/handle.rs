@@ -122,7 +122,7 @@ impl Handles {
         let all = handles.users.entry(ino).or_default();
         let whole = match &mut all.passed {
             Some(passed) => {
-                let is_same = passed.version.id == version.id && !passed.file.is_forgotten();
+                let is_same = passed.version.id == version.id && passed.file.is_good();
                 if writable || !is_same {
                     return Err(Occupied { version: passed.version.clone() });
                 }

@@ -87,6 +87,24 @@ impl FileSystem {
         Error::Parted
     }
 
+    /// What is to be written, and is known as version `id`, cannot be what the kernel reads by itself.
+    ///
+    /// # Errors
+    /// [`Error::Parted`] if it was.
+    pub(super) fn make_way(&self, ino: u64, id: FileId) -> Result<(), Error> {
+        let Some(version) = self.handles.passed(ino) else { return Ok(()) };
+        self.unpassed.lock().0.put(id, ());
+        Err(self.part(ino, &version))
+    }
+
+    /// Why an inode has no place: one whose name was given to another by [`FileSystem::part`] is to be looked up anew.
+    pub(super) fn why_nowhere(&self, ino: u64, error: Error) -> Error {
+        match self.handles.passed(ino) {
+            Some(_) if matches!(error, Error::Stale) => Error::Parted,
+            _ => error,
+        }
+    }
+
     /// As [`FileSystem::part`], for the inode of this name, if it is such a one.
     pub(super) fn part_named(&self, parent: u64, name: &Name) {
         let ino = self.table.lock().number(parent, name);

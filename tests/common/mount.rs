@@ -120,22 +120,6 @@ impl Mount {
         process::peak_rss(self.child.id()).expect("ftpfs is not running")
     }
 
-    /// Does `work` while no thread of the program runs.
-    pub(crate) fn stopped<T>(&self, work: impl FnOnce() -> T) -> T {
-        /// Lets it run again, whatever happens.
-        struct Continues(u32);
-        impl Drop for Continues {
-            fn drop(&mut self) {
-                process::signal("CONT", &[self.0]);
-            }
-        }
-        let pid = self.child.id();
-        let _continues = Continues(pid);
-        process::signal("STOP", &[pid]);
-        eventually(Duration::from_secs(10), "ftpfs to stop", || process::is_stopped(pid).then_some(()));
-        work()
-    }
-
     /// Ends it with SIGTERM, as an administrator would, and returns how it ended.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         process::signal("TERM", &[self.child.id()]);

@@ -44,15 +44,6 @@ pub(crate) fn signal(name: &str, pids: &[u32]) {
     Command::new("kill").arg("-s").arg(name).arg("--").args(pids).output().expect("cannot run kill(1)");
 }
 
-/// Whether all threads of a process are stopped.
-pub(crate) fn is_stopped(pid: u32) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let states = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
-    let mut states =
-        states.map(|stat| stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with('T')));
-    states.all(|stopped| stopped == Some(true))
-}
-
 /// Peak resident memory in bytes, `None` when the process has gone.
 pub(crate) fn peak_rss(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

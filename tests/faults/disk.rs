@@ -126,7 +126,7 @@ fn damaged_blocks_are_fetched_again() {
         transfers(&server, dir.path(), &["big", "small"]);
         assert_eq!(transfers(&server, dir.path(), &["big", "small"]), 0);
         let all = blocks(dir.path());
-        assert!(all.len() > BIG / (128 * 1024));
+        assert!(all.len() >= 3);
         for (number, block) in all.iter().enumerate() {
             let file = File::options().read(true).write(true).open(block).unwrap();
             let len = file.metadata().unwrap().len();
@@ -247,7 +247,12 @@ fn a_mount_finds_what_another_one_keeps_meanwhile() {
     let (first, second) = (mount(&server, dir.path(), "64M"), mount(&server, dir.path(), "64M"));
     assert!(read(&first, "big") == pattern(1, BIG));
     let all = BIG.div_ceil(128 * 1024);
-    eventually(CALL, "all blocks on the disk", || (blocks(dir.path()).len() == all).then_some(()));
+    eventually(CALL, "all of the file on the disk", || {
+        let names = blocks(dir.path());
+        // Where the kernel can read files by itself, all blocks become one file.
+        let is_whole = names.iter().any(|name| name.to_str().unwrap().ends_with("-index"));
+        (is_whole || names.len() == all).then_some(())
+    });
     let before = server.count("RETR");
     assert!(read(&second, "big") == pattern(1, BIG));
     assert_eq!(server.count("RETR"), before);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::common::bounded::{eventually, output, shell, succeeded, within};
 use crate::common::fresh_dir;
 use crate::common::mount::Mount;
+use crate::common::process;
 use crate::common_ftpd::{Quirks, Server, Tree, pattern};
 use crate::mounted::{CALL, append};
 
@@ -67,9 +68,30 @@ fn bytes(file: &File) -> Vec<u8> {
     })
 }
 
-/// As [`bytes`], by the kernel itself.
+/// As [`bytes`], by the kernel itself: no thread of the program runs meanwhile.
 fn bytes_without(mount: &Mount, file: &File) -> Vec<u8> {
-    mount.stopped(|| bytes(file))
+    /// Lets it run again, whatever happens.
+    struct Continues(Vec<u32>);
+    impl Drop for Continues {
+        fn drop(&mut self) {
+            process::signal("CONT", &self.0);
+        }
+    }
+    let programs = process::with_argument(mount.path().to_str().unwrap());
+    let pids: Vec<u32> = programs.into_iter().map(|(pid, _)| pid).collect();
+    let &[pid] = &pids[..] else { panic!("{pids:?}") };
+    let _continues = Continues(pids.clone());
+    process::signal("STOP", &pids);
+    eventually(CALL, "ftpfs to stop", || is_stopped(pid).then_some(()));
+    bytes(file)
+}
+
+/// Whether all threads of a process are stopped (proc(5)).
+fn is_stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
+    let mut states = stats.map(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('T')));
+    states.all(|stopped| stopped == Some(true))
 }
 
 /// Has the file read once and made a whole one.
@@ -253,13 +275,16 @@ fn a_damaged_file_is_not_given_to_the_kernel() {
         assert!(server.count("RETR") > before, "round {round}");
         assert!(mount.terminate().success());
     }
-    // Of a mount that has looked it through already.
+    // Of a mount that has looked it through already, and has it open.
     seal(&server, dir.path());
     let mount = mount(&server, dir.path());
-    assert!(bytes_without(&mount, &open(&mount, "big")) == pattern(1, BIG));
+    let before = open(&mount, "big");
+    assert!(bytes_without(&mount, &before) == pattern(1, BIG));
     let file = File::options().write(true).open(kept(dir.path(), "-whole").pop().unwrap()).unwrap();
     file.write_all_at(b"damage", 1 << 20).unwrap();
     assert!(bytes(&open(&mount, "big")) == pattern(1, BIG));
+    // Who has it open is not told, as with any file of the local disk.
+    assert!(bytes_without(&mount, &before) != pattern(1, BIG));
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(super) struct Passing {
 pub struct WholeFile {
     held: Held,
     file: DiskFile,
+    /// As it was when it was found good.
+    identity: Identity,
 }
 
 impl Default for Passing {
@@ -64,15 +66,22 @@ impl Passing {
         self.ends.store(true, Ordering::Relaxed);
     }
 
+    /// Whether no file is looked through.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.looked_at.lock().is_empty()
+    }
+
     fn ends(&self) -> bool {
         self.ends.load(Ordering::Relaxed)
     }
 }
 
 impl WholeFile {
-    /// Whether it is no longer what a new reader may be given: it was changed, replaced, or was to be forgotten.
-    pub fn is_forgotten(&self) -> bool {
-        self.file.is_forgotten()
+    /// Whether one reader more may be given it: it was not to be forgotten since, and nobody has written to it. Does
+    /// not read the disk.
+    pub fn is_good(&self) -> bool {
+        !self.file.is_forgotten() && self.held.identity().is_ok_and(|identity| identity == self.identity)
     }
 }
 
@@ -145,8 +154,7 @@ impl DiskCache {
             return None;
         }
         held.stamp();
-        let whole = WholeFile { held, file: file.clone() };
-        (!whole.is_forgotten()).then(|| Arc::new(whole))
+        (!file.is_forgotten()).then(|| Arc::new(WholeFile { held, file: file.clone(), identity }))
     }
 
     fn look_through_later(&self, key: Key, held: Held) {
