@@ -56,7 +56,8 @@ impl FileSystem {
     /// A reader of `version`, and the file that the kernel can read in its place, where there is one.
     ///
     /// # Errors
-    /// [`Error::WouldBlock`], since the local disk has to be read for it.
+    /// [`Error::WouldBlock`], since the local disk has to be read for it. [`Error::Parted`] if the file was changed while
+    /// that was done.
     pub(super) fn passing(
         &self,
         ino: u64,
@@ -74,6 +75,10 @@ impl FileSystem {
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let reader = self.files.open(path.clone(), version.clone());
         let whole = reader.whole(deadline);
+        if !self.versions.is_latest(path, version.id) {
+            // To open the old version would take the new one from who has it open.
+            return Err(Error::Parted);
+        }
         // Somebody may want to write it by now.
         let whole = whole.filter(|_| !self.unpassed.lock().0.contains(&version.id));
         Ok(whole.map(|whole| Passable { reader, whole }))
@@ -97,11 +102,11 @@ impl FileSystem {
         Err(self.part(ino, &version))
     }
 
-    /// Why an inode has no place: one whose name was given to another by [`FileSystem::part`] is to be looked up anew.
+    /// Why an inode has no place: the name of one that lost it, by [`FileSystem::part`] too, is to be looked up anew.
     pub(super) fn why_nowhere(&self, ino: u64, error: Error) -> Error {
-        match self.handles.passed(ino) {
-            Some(_) if matches!(error, Error::Stale) => Error::Parted,
-            _ => error,
+        match self.table.lock().is_unlinked(ino) {
+            true => Error::Parted,
+            false => error,
         }
     }
 
