@@ -364,12 +364,12 @@ fn without_a_usable_directory_a_read_only_mount_works_without() {
 }
 
 /// A file system in memory, mounted until it is dropped. A mount that uses it must end before.
-struct SmallDisk {
-    dir: TempDir,
+pub(crate) struct SmallDisk {
+    pub(crate) dir: TempDir,
 }
 
 impl SmallDisk {
-    fn new(options: &str) -> SmallDisk {
+    pub(crate) fn new(options: &str) -> SmallDisk {
         let disk = SmallDisk { dir: fresh_dir("disk-") };
         let arguments = ["-t", "tmpfs", "-o", options, "tmpfs"].map(OsStr::new);
         let arguments = [&arguments[..], &[disk.dir.path().as_os_str()]].concat();

@@ -14,6 +14,7 @@ use crate::common::fresh_dir;
 use crate::common::mount::Mount;
 use crate::common::process;
 use crate::common_ftpd::{Quirks, Server, Tree, pattern};
+use crate::disk::SmallDisk;
 use crate::mounted::{CALL, append};
 
 const BIG: usize = 3 * 1024 * 1024 + 17;
@@ -331,6 +332,34 @@ fn many_readers_and_writers_at_once_see_one_file() {
         .collect();
     assert_eq!(lines, expected);
     passed.is_by_now(&all, "after all");
+}
+
+#[test]
+fn what_is_closed_is_held_by_nobody() {
+    let disk = SmallDisk::new("size=160m");
+    let dir = disk.dir.path().to_owned();
+    let server = Server::start(tree(), Quirks::default());
+    let free = || nix::sys::statvfs::statvfs(&dir).unwrap().blocks_available();
+    seal(&server, &dir);
+    let before = free();
+    let mount = mount(&server, &dir);
+    let (first, second) = (open(&mount, "big"), open(&mount, "big"));
+    // Removed while it is open.
+    fs::remove_file(kept(&dir, "-whole").pop().unwrap()).unwrap();
+    assert!(bytes_without(&mount, &first) == pattern(1, BIG));
+    drop(first);
+    assert!(bytes_without(&mount, &second) == pattern(1, BIG));
+    assert!(free() <= before, "it still takes its room");
+    drop(second);
+    eventually(CALL, "its room", || (free() > before).then_some(()));
+    // One more, open until the end of the mount.
+    assert!(bytes(&open(&mount, "big")) == pattern(1, BIG));
+    eventually(CALL, "a whole file", || (kept(&dir, "-whole").len() == 1).then_some(()));
+    let last = open(&mount, "big");
+    assert!(bytes_without(&mount, &last) == pattern(1, BIG));
+    drop(last);
+    assert!(mount.terminate().success());
+    succeeded("umount", output(Duration::from_secs(10), "umount", &[dir.as_os_str()]));
 }
 
 #[test]

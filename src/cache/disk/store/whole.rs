@@ -127,7 +127,11 @@ impl Store {
             return Ok(false);
         }
         let Some(mut parts) = self.begin_parts(key, facts)? else { return Ok(false) };
-        let filled = self.fill_parts(&mut parts, key, facts, stops);
+        // What made room may have been a block of this very file.
+        let filled = match self.has_all(key, facts) {
+            true => self.fill_parts(&mut parts, key, facts, stops),
+            false => Ok(false),
+        };
         let Parts { whole, index, sums, .. } = parts;
         let placed = match filled {
             Ok(true) => {
@@ -165,8 +169,7 @@ impl Store {
         let len = index_len(facts.size());
         let more = cost(0) + cost(len);
         let mut ledger = Ledger::lock(&self.ledger())?;
-        // What makes room may be a block of this very file.
-        if !self.make_room(&mut ledger, more)? || !self.has_all(key, facts) {
+        if !self.make_room(&mut ledger, more)? {
             return Ok(None);
         }
         ledger.set(ledger.used().saturating_add(more))?;
