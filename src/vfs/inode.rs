@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. A number stands for one file, directory or link and its kind, and is never used again. It has one name
-//!    at a time, which only a rename through our mount changes; once it has none it never gets one again.
+//!    at a time, which only a rename through our mount changes, or ends where the kernel has to be given a new number
+//!    for the name; once it has none it never gets one again.
 //! 2. An inode stays while the kernel holds lookups of it or an inode below it stays, so a path can always
 //!    be built by walking up. The root stays forever.
 //! 3. `names` leads to the inode that stands for a name now. Those that stand for none stay for the kernel's
