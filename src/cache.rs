@@ -18,7 +18,7 @@ mod version;
 
 pub use block::BlockCache;
 pub use directory::{Answer, DirectoryCache, Inquiry, ListingSource};
-pub use disk::{DiskCache, DiskFile, Identity};
+pub use disk::{DiskCache, DiskFile, Identity, WholeFile};
 pub use listing::{EntryRef, Frozen, Order};
 pub use prefetch::Prefetch;
 pub use version::{FileId, FileVersion, Versions};

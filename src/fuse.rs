@@ -8,6 +8,7 @@
 //! So event loops never wait, and what is cached is answered while a thousand reads hang. Reads have
 //! workers of their own, and uploads too: stalled transfers do not stop names and attributes.
 
+mod backing;
 mod convert;
 pub mod notify;
 pub mod prune;
@@ -25,6 +26,7 @@ use crate::read::Patience;
 use crate::vfs::{Error, FileSystem};
 use crate::workers::Workers;
 
+use backing::Backings;
 use reply::{FailureLog, Refuse};
 
 /// Threads that may wait for file data, for uploads and changes that take as long, and for other metadata.
@@ -43,6 +45,9 @@ pub struct Adapter {
     operation_timeout: Duration,
     /// Whether extended attributes are answered at all.
     xattr: bool,
+    /// Whether the kernel may read files on the local disk by itself.
+    passthrough: bool,
+    backings: Arc<Backings>,
     data: Workers,
     changes: Workers,
     metadata: Workers,
@@ -60,8 +65,14 @@ struct Request {
 
 impl Adapter {
     /// An adapter of `fs`. Each operation is answered within `operation_timeout`, counted from the
-    /// request's arrival. Without `xattr` there are no extended attributes. `alive` is dropped at the end of the session.
-    pub fn new(fs: Arc<FileSystem>, operation_timeout: Duration, xattr: bool, alive: Sender<()>) -> Adapter {
+    /// request's arrival. Without `xattr` there are no extended attributes; with `passthrough` the kernel reads whole files
+    /// on the local disk by itself, if it can. `alive` is dropped at the end of the session.
+    pub fn new(
+        fs: Arc<FileSystem>,
+        operation_timeout: Duration,
+        (xattr, passthrough): (bool, bool),
+        alive: Sender<()>,
+    ) -> Adapter {
         let data = Workers::new("data", DATA_THREADS, WAITING);
         let changes = Workers::new("change", CHANGE_THREADS, WAITING);
         let metadata = Workers::new("meta", METADATA_THREADS, WAITING);
@@ -69,6 +80,8 @@ impl Adapter {
             fs,
             operation_timeout,
             xattr,
+            passthrough,
+            backings: Arc::default(),
             data,
             changes,
             metadata,

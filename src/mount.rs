@@ -196,7 +196,9 @@ fn serve(plan: &MountPlan, ready: daemon::Ready, remote: &Arc<Remote>) -> Result
 
     let fuse = |source| MountError::Fuse { dir: plan.mountpoint.clone(), source: in_one_line(source) };
     // The end of the session drops the adapter, and with it `ended`.
-    let adapter = Adapter::new(fs.clone(), plan.operation_timeout, plan.xattr, ended);
+    // The kernel gives files to nobody else to be read without us.
+    let passthrough = kept.disk().is_some() && uzers::get_effective_uid() == 0;
+    let adapter = Adapter::new(fs.clone(), plan.operation_timeout, (plan.xattr, passthrough), ended);
     let session = mount(plan, adapter).map_err(fuse)?;
     let device = session.as_fd().try_clone_to_owned().map_err(fuse)?;
     let thread = system("cannot start a thread");

@@ -124,6 +124,20 @@ pub fn lock(file: &File) -> io::Result<()> {
     }
 }
 
+/// Locks the file (flock(2)) if nobody else's lock is against that, else tells false: `alone`, or together with others
+/// who do not want it alone. In place of a lock that `file` has already, which is lost where the new one is not given.
+///
+/// # Errors
+/// As [`lock`].
+pub fn try_lock(file: &File, alone: bool) -> io::Result<bool> {
+    let kind = if alone { libc::LOCK_EX } else { libc::LOCK_SH };
+    // SAFETY: the descriptor is open for the whole call, which touches no memory.
+    match check(unsafe { libc::flock(file.as_raw_fd(), kind | libc::LOCK_NB) }) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        locked => locked.map(|()| true),
+    }
+}
+
 /// Has all threads allocate from one place. glibc otherwise gives each thread an arena of its own, and a block
 /// that is made by one thread and freed by another leaves a hole in the first one's: a cache of 64 MiB filled by
 /// many threads was seen to take 260 MB.

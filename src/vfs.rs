@@ -18,6 +18,7 @@ mod handle;
 mod inode;
 mod invalidation;
 mod links;
+mod passing;
 mod remove;
 mod rename;
 mod setattr;
@@ -53,6 +54,7 @@ use draft::Drafts;
 use handle::Handles;
 use inode::{Place, Seen, Table};
 use invalidation::Invalidations;
+use passing::Unpassed;
 use remove::HiddenNames;
 
 /// What the user decides about the file system.
@@ -93,6 +95,8 @@ pub struct FileSystem {
     leftovers: Mutex<Vec<RemotePath>>,
     invalidations: Invalidations,
     crowd: Crowd,
+    /// Versions that somebody wanted to write while the kernel read them by itself.
+    unpassed: Mutex<Unpassed>,
 }
 
 /// An answer and for how long it may be believed.
@@ -137,7 +141,7 @@ impl FileSystem {
     ) -> (FileSystem, Receiver<Invalidation>) {
         let (invalidations, news) = Invalidations::new();
         let table = Mutex::new(Table::new(directories.base().clone(), config.known_names));
-        let (versions, handles, drafts, hidden, leftovers) = Default::default();
+        let (versions, handles, drafts, hidden, leftovers, unpassed) = Default::default();
         let fs = FileSystem {
             config,
             directories,
@@ -153,6 +157,7 @@ impl FileSystem {
             leftovers,
             invalidations,
             crowd: Crowd::new(),
+            unpassed,
         };
         (fs, news)
     }

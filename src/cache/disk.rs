@@ -12,12 +12,14 @@
 //! brought that began with a look at the file. What we change through the mount ourselves is forgotten.
 //!
 //! Nothing about single blocks is in memory: a block is found by its name, and the ones to throw out by looking
-//! at a sample of the directory. Keeping a block never makes a reader wait: it goes to a queue, and is left out
+//! at a sample of the directory. A file that is there to its last byte becomes one file after its last close, where the
+//! kernel can be given that to read by itself. Keeping a block never makes a reader wait: it goes to a queue, and is left out
 //! where that is full. No error of this disk is more than a miss.
 
 mod format;
 mod ledger;
 mod oldest;
+mod passing;
 mod server;
 mod store;
 #[cfg(test)]
@@ -39,6 +41,8 @@ use crate::remote::RemotePath;
 use crate::workers::Workers;
 
 use format::{Facts, Header, Key};
+use passing::Passing;
+pub use passing::WholeFile;
 use server::Generation;
 pub use server::Identity;
 use store::Store;
@@ -67,7 +71,10 @@ pub struct DiskCache {
     generation: Generation,
     queue: Arc<Queue>,
     gate: Arc<Gate>,
+    passing: Arc<Passing>,
     workers: Workers,
+    /// For whole files.
+    wholes: Arc<Workers>,
 }
 
 /// What is on its way to the disk.
@@ -109,8 +116,9 @@ impl DiskCache {
     fn with_floor(dir: &Path, limit: u64, floor: u64, server: Identity) -> io::Result<DiskCache> {
         let store = Arc::new(Store::open(dir, limit, floor)?);
         let generation = Generation::open(store.dir(), server)?;
-        let (queue, gate) = Default::default();
-        let cache = DiskCache { store, generation, queue, gate, workers: Workers::new("disk", 1, QUEUE) };
+        let (queue, gate, passing) = Default::default();
+        let (workers, wholes) = (Workers::new("disk", 1, QUEUE), Passing::workers());
+        let cache = DiskCache { store, generation, queue, gate, passing, workers, wholes };
         let store = cache.store.clone();
         cache.enqueue(move || store.settle());
         Ok(cache)
@@ -139,35 +147,57 @@ impl DiskCache {
         if file.is_forgotten() {
             return None;
         }
-        if !version.is_exact() {
-            let known = self.store.header(&file.key, block)?;
-            if !known.facts.may_be(version) || !confirm() {
-                return None;
-            }
+        let may_be = |facts: &Facts| facts.may_be(version);
+        if !version.is_exact() && (!self.is_there(&file.key, block, may_be) || !confirm()) {
+            return None;
         }
         let wanted = Facts::of(version)?;
+        let (start, bytes) = self.block(&file.key, &wanted, block)?;
+        (!file.is_forgotten()).then(|| (block * BLOCK as u64 + start as u64, bytes.into()))
+    }
+
+    /// The bytes of a block, and where in it they begin.
+    fn block(&self, key: &Key, wanted: &Facts, block: u64) -> Option<(usize, Vec<u8>)> {
         // Most of what is not of this version is seen by its header.
-        self.store.header(&file.key, block).filter(|header| header.facts.agree(&wanted))?;
-        let (header, bytes) = self.store.read(&file.key, block)?;
-        let is_it = header.facts.agree(&wanted) && !file.is_forgotten();
-        is_it.then(|| (block * BLOCK as u64 + header.start as u64, bytes.into()))
+        if self.store.header(key, block).is_some_and(|header| header.facts.agree(wanted))
+            && let Some((header, bytes)) = self.store.read(key, block)
+            && header.facts.agree(wanted)
+        {
+            return Some((header.start, bytes));
+        }
+        self.store.read_whole(key, wanted, block).map(|bytes| (0, bytes))
+    }
+
+    /// Whether anything of a block is there of a version that `is_it`.
+    fn is_there(&self, key: &Key, block: u64, is_it: impl Fn(&Facts) -> bool) -> bool {
+        self.store.header(key, block).is_some_and(|header| is_it(&header.facts))
+            || self.store.whole_facts(key).is_some_and(|facts| is_it(&facts))
     }
 
     /// Whether all of `version` is on the disk, as far as the headers tell; where its time is not known to the
     /// second, whether it may be.
     pub fn holds(&self, file: &DiskFile, version: &FileVersion) -> bool {
-        (0..version.size.div_ceil(BLOCK as u64)).all(|block| self.holds_block(file, version, block))
+        !file.is_forgotten() && self.holds_whole(file, version)
+            || (0..version.size.div_ceil(BLOCK as u64)).all(|block| self.has_block(file, version, block))
     }
 
-    fn holds_block(&self, file: &DiskFile, version: &FileVersion, block: u64) -> bool {
-        let wanted = Facts::of(version);
-        let is_it =
-            |facts: &Facts| wanted.map_or_else(|| facts.may_be(version), |wanted| facts.agree(&wanted));
+    fn holds_whole(&self, file: &DiskFile, version: &FileVersion) -> bool {
+        self.store.whole_facts(&file.key).is_some_and(|facts| is_of(version, &facts))
+    }
+
+    fn has_block(&self, file: &DiskFile, version: &FileVersion, block: u64) -> bool {
         let rest = version.size.saturating_sub(block.saturating_mul(BLOCK as u64));
         !file.is_forgotten()
             && self.store.header(&file.key, block).is_some_and(|header| {
-                is_it(&header.facts) && header.start == 0 && header.len as u64 == rest.min(BLOCK as u64)
+                is_of(version, &header.facts)
+                    && header.start == 0
+                    && header.len as u64 == rest.min(BLOCK as u64)
             })
+    }
+
+    #[cfg(test)]
+    fn holds_block(&self, file: &DiskFile, version: &FileVersion, block: u64) -> bool {
+        !file.is_forgotten() && self.holds_whole(file, version) || self.has_block(file, version, block)
     }
 
     /// Whether bytes of `version` that are fetched from now on may be kept: its time is known to the second,
@@ -247,7 +277,7 @@ impl DiskCache {
         self.store.used()
     }
 
-    /// Waits until what was put is written, 5 s at most.
+    /// Waits until what was put is written, and files are made of it, 5 s at most.
     pub fn finish(&self) {
         let deadline = Deadline::after(LAST);
         let mut waiting = self.queue.waiting.lock();
@@ -272,6 +302,17 @@ impl DiskCache {
             drop(waits);
         });
     }
+}
+
+impl Drop for DiskCache {
+    fn drop(&mut self) {
+        self.passing.end();
+    }
+}
+
+/// Whether `facts` are those of `version`; where its time is not known to the second, whether they may be.
+fn is_of(version: &FileVersion, facts: &Facts) -> bool {
+    Facts::of(version).map_or_else(|| facts.may_be(version), |wanted| facts.agree(&wanted))
 }
 
 impl DiskFile {

@@ -208,6 +208,11 @@ impl Versions {
         }
     }
 
+    /// Whether nothing newer than version `id` was seen of `path`, as far as is remembered.
+    pub fn is_latest(&self, path: &RemotePath, id: FileId) -> bool {
+        self.seen.lock().peek(path).is_none_or(|known| known.id == id)
+    }
+
     /// Forgets the version of `path`: the next one seen gets a new id, whatever the server tells.
     pub fn forget(&self, path: &RemotePath) {
         self.seen.lock().pop(path);

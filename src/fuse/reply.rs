@@ -73,7 +73,7 @@ impl FailureLog {
     pub(super) fn note(&self, operation: &'static str, path: Option<RemotePath>, error: &Error) {
         let errno = error.errno();
         let path = path.map(|path| path.to_string()).unwrap_or_default();
-        if EVERYDAY.contains(&errno) {
+        if EVERYDAY.contains(&errno) || matches!(error, Error::Parted) {
             log::debug!("{operation} {path}: {error}");
             return;
         }

@@ -36,6 +36,9 @@ const MAX_BACKGROUND: u16 = 64;
 /// The most that one write request carries, in bytes; also what a request for reading may ask for.
 const MAX_WRITE: u32 = 1024 * 1024;
 
+/// How deep file systems are stacked with one below us that is not stacked itself.
+const BACKING_DEPTH: u32 = 1;
+
 /// Inode numbers are never used again, so one generation will do.
 const GENERATION: Generation = Generation(0);
 
@@ -52,6 +55,15 @@ impl Filesystem for Adapter {
         // fuser starts from the largest readahead that the kernel offers.
         if let Err(nearest) = config.set_max_background(MAX_BACKGROUND) {
             log::debug!("the kernel's nearest max_background is {nearest}");
+        }
+        if self.passthrough {
+            // Files of a stacked file system would need more, and are refused one by one.
+            let is_there = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+                && config.set_max_stack_depth(BACKING_DEPTH).is_ok();
+            match is_there {
+                true => self.fs.pass(),
+                false => log::info!("the kernel cannot read files from cache_dir= by itself"),
+            }
         }
         Ok(())
     }
@@ -92,12 +104,13 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let (fs, backings) = (self.fs.clone(), self.backings.clone());
         self.answer(
             &self.metadata,
             ("open", ino.0),
             reply,
             move |fs, patience| fs.open(ino.0, flags.0, patience),
-            |reply, opened| reply.opened(FileHandle(opened.handle), convert::file_flags(&opened)),
+            move |reply, opened| backings.send(&fs, ino.0, reply, opened),
         );
     }
 
@@ -137,9 +150,13 @@ impl Filesystem for Adapter {
     ) {
         // Nobody waits for it; giving up a stream may take a moment, and an upload longer.
         reply.ok();
-        let fs = self.fs.clone();
-        if self.changes.submit(move || fs.release(fh.0)).is_err() {
-            self.fs.release(fh.0);
+        let (fs, backings) = (self.fs.clone(), self.backings.clone());
+        let release = move || {
+            backings.release(fh.0);
+            fs.release(fh.0);
+        };
+        if self.changes.submit(release.clone()).is_err() {
+            release();
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::stream;
-use crate::cache::DiskFile;
 use crate::cache::block::BLOCK;
+use crate::cache::{DiskFile, WholeFile};
 use crate::deadline::Deadline;
 use crate::ftp::features::Capability;
 use crate::read::{Reader, Sources};
@@ -60,6 +60,20 @@ impl Disk {
         let from = usize::try_from(at.checked_sub(begin)?).ok()?;
         let range = from..bytes.len();
         (!range.is_empty()).then_some((bytes, range))
+    }
+
+    /// The file as one on the disk, for the kernel to read. Reads the disk.
+    pub(super) fn whole(&self, reader: &Reader, deadline: Deadline) -> Option<Arc<WholeFile>> {
+        let file = self.file.as_ref()?.lock().clone();
+        let disk = reader.sources.blocks.disk()?;
+        disk.whole(&file, &reader.version, || self.confirm(reader, deadline))
+    }
+
+    /// Nobody reads it any more: if all of it is on the disk, the next one may have it as one file.
+    pub(super) fn seal(&self, reader: &Reader) {
+        if let (Some(file), Some(disk)) = (&self.file, reader.sources.blocks.disk()) {
+            disk.seal(&file.lock(), &reader.version);
+        }
     }
 
     /// Whether the time of the file is known to the second, after a question if need be.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::cache::block::BLOCK;
-use crate::cache::{FileVersion, Prefetch};
+use crate::cache::{FileVersion, Prefetch, WholeFile};
 use crate::deadline::Deadline;
 use crate::read::ahead::Need;
 use crate::read::disk::Disk;
@@ -58,6 +58,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Whether all that will come of the file has come, and is good.
+    pub(super) fn is_done(&self) -> bool {
+        self.closed && self.streams.is_empty() && self.stale.is_none()
+    }
+
     pub(super) fn stream(&mut self, id: u64) -> Option<&mut Stream> {
         self.streams.iter_mut().find(|stream| stream.id == id)
     }
@@ -208,10 +213,22 @@ impl Reader {
         }
     }
 
+    /// The version as one file on the local disk, all of whose bytes were found good: for who can have them read from
+    /// there. Reads the disk, and may ask the server for the time of the file. Most often there is none.
+    pub fn whole(&self, deadline: Deadline) -> Option<Arc<WholeFile>> {
+        self.disk.whole(self, deadline)
+    }
+
     /// Gives back what the reader holds: its streams stop.
     pub fn close(&self) {
-        self.state.lock().closed = true;
+        let mut state = self.state.lock();
+        state.closed = true;
+        let is_done = state.is_done();
+        drop(state);
         self.changed.notify_all();
+        if is_done {
+            self.disk.seal(self);
+        }
     }
 
     /// The bytes from `at` on, as many as one place in memory holds, up to `end`.

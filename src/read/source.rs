@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::FileVersion;
+use crate::cache::{FileVersion, WholeFile};
 use crate::deadline::Deadline;
 use crate::read::ahead::{Need, Wanted};
 use crate::read::{Patience, ReadError, Reader, Readers};
@@ -36,6 +36,11 @@ pub trait OpenFile: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// As there.
     fn read(&self, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, ReadError>;
+    /// As [`Reader::whole`].
+    fn whole(&self, deadline: Deadline) -> Option<Arc<WholeFile>> {
+        let _ = deadline;
+        None
+    }
     /// As [`Reader::size`].
     fn size(&self) -> u64;
     /// As [`Reader::moved`].
@@ -65,6 +70,10 @@ impl FileSource for Readers {
 impl OpenFile for Arc<Reader> {
     fn read(&self, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, ReadError> {
         Reader::read(self, offset, len, patience)
+    }
+
+    fn whole(&self, deadline: Deadline) -> Option<Arc<WholeFile>> {
+        Reader::whole(self, deadline)
     }
 
     fn size(&self) -> u64 {

@@ -224,11 +224,15 @@ pub(super) fn run(reader: &Arc<Reader>, id: u64) {
     // With a failure it stays until all who wait have seen it; who comes later starts another.
     state.streams.retain(|stream| stream.id != id || (stream.failure.is_some() && stream.waiters > 0));
     let stale = state.stale.is_some();
+    let is_done = state.is_done();
     if stale {
         reader.sources.blocks.purge(reader.version.id);
     }
     drop(state);
     reader.changed.notify_all();
+    if is_done {
+        reader.disk.seal(reader);
+    }
     if stale {
         reader.disk.forget(reader);
     }

@@ -37,6 +37,7 @@ impl FileSystem {
             if exclusive {
                 return Err(Error::Exists);
             }
+            self.part_named(parent, &name);
             let found = self.lookup_name(parent, &name, patience)?;
             let attr = found.value.ok_or(Error::NotFound)?;
             let opened = self.open(attr.ino, flags, patience).inspect_err(|_| self.forget(attr.ino, 1))?;
@@ -48,6 +49,7 @@ impl FileSystem {
         let draft = changes.writers.create(path, Some(mode))?;
         let entry = fresh(&name, EntryKind::File, mode);
         let mut drafts = self.drafts.lock();
+        self.part_named(parent, &name);
         self.directories.pin(&dir, &name, entry.clone());
         let seen = self
             .observe(parent, &name, &entry, Instant::now(), 1)
@@ -58,7 +60,7 @@ impl FileSystem {
         let handle = self.handles.open_draft(seen.ino, writable);
         drop(drafts);
         let attr = self.attr(&seen);
-        Ok((attr, OpenedFile { handle, pages: Pages::Drop, writable: true }))
+        Ok((attr, OpenedFile { handle, pages: Pages::Drop, writable: true, whole: None }))
     }
 
     /// Makes an empty file without opening it (mknod(2)); it is on the server when this returns.

@@ -73,6 +73,10 @@ pub enum Error {
     /// What the handle or inode stood for is gone: another version of the file, or another kind.
     #[error("the file was replaced on the server")]
     Stale,
+    /// The file of this name is another inode now: the kernel has the old one read by itself, and cannot have it
+    /// written, or read otherwise, at the same time. It asks for the name once more, and never tells its caller.
+    #[error("it has another inode now")]
+    Parted,
     /// No such handle or inode.
     #[error("unknown handle")]
     BadHandle,
@@ -132,7 +136,7 @@ impl Error {
             Error::ReadOnly => libc::EROFS,
             Error::Denied | Error::Special | Error::LinkLeaves => libc::EACCES,
             Error::NoTarget | Error::NoSize => libc::EIO,
-            Error::Stale => libc::ESTALE,
+            Error::Stale | Error::Parted => libc::ESTALE,
             Error::BadHandle => libc::EBADF,
             Error::BeyondEnd => libc::ENXIO,
             Error::NoAttribute => libc::ENODATA,
@@ -193,6 +197,8 @@ mod tests {
             (Error::Special, libc::EACCES),
             (Error::LinkLeaves, libc::EACCES),
             (Error::Stale, libc::ESTALE),
+            // What open(2) and truncate(2) look the name up again for.
+            (Error::Parted, libc::ESTALE),
             (Error::BadHandle, libc::EBADF),
             (Error::NoAttribute, libc::ENODATA),
             (Error::Range, libc::ERANGE),

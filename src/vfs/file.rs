@@ -1,18 +1,20 @@
 //! Files: open checks that what is known is still true, read gives bytes of one version or an error.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cache::{Answer, FileId};
+use crate::cache::{Answer, FileId, WholeFile};
 use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::{Patience, ReadError};
 use crate::remote::{Kind, Name, RemotePath};
-use crate::vfs::handle::FileHandle;
+use crate::vfs::handle::{FileHandle, Occupied, Opened};
 use crate::vfs::inode::{Cached, Place};
+use crate::vfs::passing::Passable;
 use crate::vfs::{Error, FileSystem};
 
 /// An opened file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct OpenedFile {
     /// For reading and releasing it.
     pub handle: u64,
@@ -20,6 +22,9 @@ pub struct OpenedFile {
     pub pages: Pages,
     /// Whether it may be written, and so has something to flush.
     pub writable: bool,
+    /// The file on the local disk that the kernel shall read by itself. All handles that an inode has meanwhile have the
+    /// same one; what the kernel does not take is told to [`FileSystem::not_passed`].
+    pub whole: Option<Arc<WholeFile>>,
 }
 
 /// What the kernel may do with its pages of a file that is being opened.
@@ -52,7 +57,7 @@ impl FileSystem {
     /// # Errors
     /// [`Error::ReadOnly`] for writing where the mount takes no changes, [`Error::IsADirectory`],
     /// [`Error::Special`], [`Error::NotFound`], [`Error::Stale`], [`Error::NoSize`], and those of asking the
-    /// server.
+    /// server. [`Error::Parted`] where the kernel has to look the name up once more.
     pub fn open(&self, ino: u64, flags: i32, patience: Patience) -> Result<OpenedFile, Error> {
         let truncates = flags & libc::O_TRUNC != 0;
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY || truncates;
@@ -64,8 +69,9 @@ impl FileSystem {
         }
         let (kind, place) = {
             let table = self.table.lock();
-            (table.kind(ino)?, table.place(ino)?)
+            (table.kind(ino)?, table.place(ino))
         };
+        let place = place.map_err(|error| self.why_nowhere(ino, error))?;
         let Place::Entry { dir, name } = place else { return Err(Error::IsADirectory) };
         match kind {
             EntryKind::File => {}
@@ -76,10 +82,18 @@ impl FileSystem {
         let answer = self.recent(&dir, &name, patience)?;
         let (entry, _) = self.observe_inode(ino, &name, &answer)?;
         let path = dir.join(&name);
+        let version = self.versions.of(&path, &entry);
+        if let Some(version) = version.as_ref().filter(|_| writable) {
+            self.make_way(ino, version.id)?;
+        }
         if truncates {
             return self.open_empty(ino, path);
         }
-        let version = self.versions.of(&path, &entry).ok_or(Error::NoSize)?;
+        let version = version.ok_or(Error::NoSize)?;
+        let passing = match writable {
+            true => None,
+            false => self.passing(ino, &path, &version, patience)?,
+        };
         let kernel_is_behind = self.table.lock().is_kernel_behind(ino);
         if kernel_is_behind && matches!(patience, Patience::CachedOnly) {
             return Err(Error::WouldBlock);
@@ -90,6 +104,10 @@ impl FileSystem {
         if drafts.contains_key(&ino) {
             drop(drafts);
             return self.open_draft(ino, writable, false)?.ok_or(Error::Stale);
+        }
+        if let Some(version) = self.handles.passed(ino).filter(|passed| writable || passed.id != version.id) {
+            // Before the inode is told to be of the version that it cannot have.
+            return Err(self.part(ino, &version));
         }
         let cached = {
             let mut table = self.table.lock();
@@ -104,13 +122,18 @@ impl FileSystem {
             Cached::Nothing | Cached::This => Pages::Keep,
             Cached::Other => Pages::Drop,
         };
-        let open = || self.files.open(path, version.clone());
-        let handle = self.handles.open_file(ino, &version, writable, open);
+        let (reader, whole) = passing.map(|Passable { reader, whole }| (reader, whole)).unzip();
+        let open = || reader.unwrap_or_else(|| self.files.open(path, version.clone()));
+        let Opened { handle, whole } = self
+            .handles
+            .open_file(ino, &version, writable, whole, open)
+            .map_err(|Occupied { version }| self.part(ino, &version))?;
         drop(drafts);
         if !writable {
-            self.foresee_by_open(&dir, &name, &version, !bypass && cached == Cached::This);
+            let kept = whole.is_some() || !bypass && cached == Cached::This;
+            self.foresee_by_open(&dir, &name, &version, kept);
         }
-        Ok(OpenedFile { handle, pages, writable })
+        Ok(OpenedFile { handle, pages, writable, whole })
     }
 
     /// Opens a file that has changes of ours: those are what it reads.
@@ -121,13 +144,18 @@ impl FileSystem {
             draft.truncate(0)?;
         }
         let handle = self.handles.open_draft(ino, writable);
-        Ok(Some(OpenedFile { handle, pages: Pages::Keep, writable }))
+        Ok(Some(OpenedFile { handle, pages: Pages::Keep, writable, whole: None }))
     }
 
     /// Opens a file with O_TRUNC: nothing that the server has of it counts any more.
     fn open_empty(&self, ino: u64, path: RemotePath) -> Result<OpenedFile, Error> {
         let draft = self.changes()?.writers.create(path, None)?;
         let mut drafts = self.drafts.lock();
+        if let Some(version) = self.handles.passed(ino) {
+            drop(drafts);
+            draft.close();
+            return Err(self.part(ino, &version));
+        }
         match drafts.get(&ino) {
             Some(begun) => begun.truncate(0)?,
             None => {
@@ -137,7 +165,7 @@ impl FileSystem {
             }
         }
         let handle = self.handles.open_draft(ino, true);
-        Ok(OpenedFile { handle, pages: Pages::Drop, writable: true })
+        Ok(OpenedFile { handle, pages: Pages::Drop, writable: true, whole: None })
     }
 
     /// Reads `len` bytes at `offset`, fewer only at the end of the file. What was written through this mount

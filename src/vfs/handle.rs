@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::cache::{FileId, FileVersion, Frozen};
+use crate::cache::{FileId, FileVersion, Frozen, WholeFile};
 use crate::read::OpenFile;
 use crate::remote::RemotePath;
 use crate::vfs::Error;
@@ -18,6 +18,29 @@ pub(super) struct FileHandle {
     /// The version that it reads; `None` while the file has changes of ours and was opened since.
     pub(super) reader: Option<(Arc<FileVersion>, Arc<dyn OpenFile>)>,
     pub(super) writable: bool,
+    /// The kernel reads it by itself.
+    passed: bool,
+}
+
+/// What the kernel reads by itself of an inode: one file for all handles, and there are no others then.
+struct Passed {
+    file: Arc<WholeFile>,
+    /// The version that `file` is.
+    version: Arc<FileVersion>,
+    handles: usize,
+}
+
+/// The kernel reads the inode by itself, and the handle that is asked for cannot be had beside that.
+pub(super) struct Occupied {
+    /// The version that is read.
+    pub(super) version: Arc<FileVersion>,
+}
+
+/// A handle of a version.
+pub(super) struct Opened {
+    pub(super) handle: u64,
+    /// What the kernel shall read by itself.
+    pub(super) whole: Option<Arc<WholeFile>>,
 }
 
 /// An open directory: its listing as it was at opendir, so offsets stay good however it changes.
@@ -47,6 +70,17 @@ struct Open {
 struct Users {
     all: usize,
     writing: usize,
+    passed: Option<Passed>,
+}
+
+impl Users {
+    /// One handle less that the kernel reads by itself.
+    fn leave_passed(&mut self) {
+        if let Some(passed) = &mut self.passed {
+            passed.handles -= 1;
+        }
+        self.passed.take_if(|passed| passed.handles == 0);
+    }
 }
 
 impl Open {
@@ -71,24 +105,62 @@ impl Open {
 }
 
 impl Handles {
-    /// A new handle of `version`; `open` makes the reader if no other handle has it.
+    /// A new handle of `version`; `open` makes the reader if no other handle has it. The kernel is given `whole` to read
+    /// by itself if it has no handle of the inode, or what it reads already if it does so with this version.
+    ///
+    /// # Errors
+    /// [`Occupied`]
     pub(super) fn open_file(
         &self,
         ino: u64,
         version: &Arc<FileVersion>,
         writable: bool,
+        whole: Option<Arc<WholeFile>>,
         open: impl FnOnce() -> Arc<dyn OpenFile>,
-    ) -> u64 {
+    ) -> Result<Opened, Occupied> {
         let mut handles = self.0.lock();
+        let all = handles.users.entry(ino).or_default();
+        let whole = match &mut all.passed {
+            Some(passed) => {
+                let is_same = passed.version.id == version.id && passed.file.is_good();
+                if writable || !is_same {
+                    return Err(Occupied { version: passed.version.clone() });
+                }
+                passed.handles += 1;
+                Some(passed.file.clone())
+            }
+            None => {
+                let whole = whole.filter(|_| all.all == 0 && !writable);
+                all.passed = whole.clone().map(|file| Passed { file, version: version.clone(), handles: 1 });
+                whole
+            }
+        };
         let (file, users) = handles.readers.entry((ino, version.id)).or_insert_with(|| (open(), 0));
         *users += 1;
         let reader = Some((version.clone(), file.clone()));
-        handles.add(FileHandle { ino, reader, writable })
+        let handle = handles.add(FileHandle { ino, reader, writable, passed: whole.is_some() });
+        Ok(Opened { handle, whole })
+    }
+
+    /// The kernel does not read `handle` by itself: it did not take what it was given.
+    pub(super) fn not_passed(&self, handle: u64) {
+        let mut handles = self.0.lock();
+        let Some(file) = handles.files.get_mut(&handle).filter(|file| file.passed) else { return };
+        file.passed = false;
+        let ino = file.ino;
+        if let Some(users) = handles.users.get_mut(&ino) {
+            users.leave_passed();
+        }
+    }
+
+    /// The version of the inode that the kernel reads by itself.
+    pub(super) fn passed(&self, ino: u64) -> Option<Arc<FileVersion>> {
+        Some(self.0.lock().users.get(&ino)?.passed.as_ref()?.version.clone())
     }
 
     /// A new handle of a file with changes of ours, which has no version yet.
     pub(super) fn open_draft(&self, ino: u64, writable: bool) -> u64 {
-        self.0.lock().add(FileHandle { ino, reader: None, writable })
+        self.0.lock().add(FileHandle { ino, reader: None, writable, passed: false })
     }
 
     /// Whether a handle of another version of the inode is open.
@@ -119,6 +191,9 @@ impl Handles {
         if let Some(users) = handles.users.get_mut(&file.ino) {
             users.all -= 1;
             users.writing -= usize::from(file.writable);
+            if file.passed {
+                users.leave_passed();
+            }
             if users.all == 0 {
                 handles.users.remove(&file.ino);
             }

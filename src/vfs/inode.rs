@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! 1. A number stands for one file, directory or link and its kind, and is never used again. It has one name
-//!    at a time, which only a rename through our mount changes; once it has none it never gets one again.
+//!    at a time, which only a rename through our mount changes, or ends where the kernel has to be given a new number
+//!    for the name; once it has none it never gets one again.
 //! 2. An inode stays while the kernel holds lookups of it or an inode below it stays, so a path can always
 //!    be built by walking up. The root stays forever.
 //! 3. `names` leads to the inode that stands for a name now. Those that stand for none stay for the kernel's
@@ -180,6 +181,20 @@ impl Table {
         let ino = self.number(parent, name)?;
         self.detach(ino, Standing::Unlinked);
         self.nodes.contains_key(&ino).then_some(ino)
+    }
+
+    /// Notes that the name of `ino` stands for another file, and for no inode yet: it keeps what is open of it, which is
+    /// `version`.
+    pub(super) fn parted(&mut self, ino: u64, version: &FileVersion) {
+        let Some(node) = self.nodes.get_mut(&ino).filter(|node| matches!(node.standing, Standing::Named(..)))
+        else {
+            return;
+        };
+        let facts = node.facts().map(|(facts, learned)| {
+            (Facts { size: Some(version.size), modified: version.modified, ..facts }, learned)
+        });
+        node.learn(facts);
+        self.detach(ino, Standing::Unlinked);
     }
 
     /// Notes that `ino` is gone for the user, but is kept on the server as `to`, where [`Table::path`] and

@@ -126,7 +126,7 @@ fn damaged_blocks_are_fetched_again() {
         transfers(&server, dir.path(), &["big", "small"]);
         assert_eq!(transfers(&server, dir.path(), &["big", "small"]), 0);
         let all = blocks(dir.path());
-        assert!(all.len() > BIG / (128 * 1024));
+        assert!(all.len() >= 3);
         for (number, block) in all.iter().enumerate() {
             let file = File::options().read(true).write(true).open(block).unwrap();
             let len = file.metadata().unwrap().len();
@@ -246,8 +246,11 @@ fn a_mount_finds_what_another_one_keeps_meanwhile() {
     let server = Server::start(tree(), Quirks::default());
     let (first, second) = (mount(&server, dir.path(), "64M"), mount(&server, dir.path(), "64M"));
     assert!(read(&first, "big") == pattern(1, BIG));
-    let all = BIG.div_ceil(128 * 1024);
-    eventually(CALL, "all blocks on the disk", || (blocks(dir.path()).len() == all).then_some(()));
+    // All blocks become one file, which the kernel can read; while that is made, what was copied is nowhere else.
+    eventually(CALL, "all of the file on the disk", || {
+        let names = blocks(dir.path());
+        names.iter().any(|name| name.to_str().unwrap().ends_with("-index")).then_some(())
+    });
     let before = server.count("RETR");
     assert!(read(&second, "big") == pattern(1, BIG));
     assert_eq!(server.count("RETR"), before);
@@ -359,12 +362,12 @@ fn without_a_usable_directory_a_read_only_mount_works_without() {
 }
 
 /// A file system in memory, mounted until it is dropped. A mount that uses it must end before.
-struct SmallDisk {
-    dir: TempDir,
+pub(crate) struct SmallDisk {
+    pub(crate) dir: TempDir,
 }
 
 impl SmallDisk {
-    fn new(options: &str) -> SmallDisk {
+    pub(crate) fn new(options: &str) -> SmallDisk {
         let disk = SmallDisk { dir: fresh_dir("disk-") };
         let arguments = ["-t", "tmpfs", "-o", options, "tmpfs"].map(OsStr::new);
         let arguments = [&arguments[..], &[disk.dir.path().as_os_str()]].concat();

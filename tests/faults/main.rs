@@ -43,6 +43,8 @@ mod mounted;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod passthrough;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 mod quirks;

@@ -32,6 +32,9 @@ const FORMAT: u32 = 1;
 /// Bytes before the data.
 pub(super) const HEADER: usize = 120;
 
+/// Bytes of encoded facts.
+pub(super) const FACTS: usize = 36;
+
 /// Which file of which server: a hash, so no name leaves the memory and no name from outside reaches the disk.
 pub(super) type Key = [u8; 32];
 
@@ -77,6 +80,31 @@ impl Facts {
     /// When the file was last modified, in seconds since 1970.
     pub(super) fn seconds(&self) -> i64 {
         self.seconds
+    }
+
+    /// Size of the file in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// As they stand in the index of a whole file: size, seconds, nanoseconds, `unique`.
+    pub(super) fn encode(&self) -> [u8; FACTS] {
+        let mut bytes = [0; FACTS];
+        bytes[..8].copy_from_slice(&self.size.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.seconds.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.nanos.to_le_bytes());
+        bytes[20..].copy_from_slice(&self.unique);
+        bytes
+    }
+
+    /// Reads what [`Facts::encode`] gave.
+    pub(super) fn decode(bytes: &[u8; FACTS]) -> Option<Facts> {
+        Some(Facts {
+            size: u64::from_le_bytes(*bytes.first_chunk()?),
+            seconds: i64::from_le_bytes(*bytes[8..].first_chunk()?),
+            nanos: u32::from_le_bytes(*bytes[16..].first_chunk()?),
+            unique: *bytes[20..].first_chunk()?,
+        })
     }
 }
 

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::store::whole::is_represented;
+
 /// Directories of blocks.
 pub(super) const SHARDS: usize = 256;
 /// A sample is taken from whole directories until it has so many blocks; a small cache is seen whole.
@@ -46,7 +48,9 @@ impl Oldest {
             self.next = (self.next + 1) % SHARDS;
             // One that cannot be read has nothing to offer.
             let _ = each(&shard, LOOKED_AT, |path, metadata| {
-                if let Ok(used) = metadata.modified() {
+                if let Ok(used) = metadata.modified()
+                    && !is_represented(&path)
+                {
                     seen.push(Candidate { path, used });
                 }
             });

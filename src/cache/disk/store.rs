@@ -6,7 +6,11 @@
 //! blocks/servers/HASH      the generation of a server's blocks
 //! blocks/XX/XXHASH-BLOCK   blocks, XX from 00 to ff
 //! ```
+//! What is there of a file as a whole has two more, see [`whole`].
 //! Readers need no lock: a block is there whole or not at all, and what a crash leaves fails its checksum.
+
+mod index;
+pub(super) mod whole;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
@@ -161,6 +165,9 @@ impl Store {
         {
             return Ok(());
         }
+        if self.read_whole(&header.key, &header.facts, header.block).is_some() {
+            return Ok(());
+        }
         let cost = cost((HEADER + data.len()) as u64);
         let mut ledger = Ledger::lock(&self.ledger())?;
         if !self.make_room(&mut ledger, cost)? {
@@ -213,7 +220,7 @@ impl Store {
         let found: Vec<_> = entries.filter(|entry| entry.as_ref().map_or(true, is_of_file)).collect();
         let mut outcome = Ok(());
         for entry in found {
-            match entry.and_then(|entry| remove(&entry.path())) {
+            match entry.and_then(|entry| whole::remove_counted(&entry.path())) {
                 Ok(freed) => drop(self.freed.fetch_add(freed, Ordering::Relaxed)),
                 Err(error) => outcome = Err(error),
             }
@@ -286,7 +293,11 @@ impl Store {
                 .and_then(|metadata| metadata.modified())
                 .is_ok_and(|used| used == candidate.used);
             if is_unused {
-                let freed = remove(&candidate.path)?;
+                let Some(freed) = whole::remove_unused(&candidate.path)? else {
+                    // In use: it is not among the oldest any more, which may be others then.
+                    fruitful |= open(&candidate.path).is_ok_and(|file| stamp(&file));
+                    continue;
+                };
                 fruitful |= freed > 0;
                 missing = missing.saturating_sub(freed);
                 gone(freed)?;
@@ -338,16 +349,18 @@ fn open(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NOATIME).open(path)
 }
 
-/// Notes that a block is used.
-fn stamp(file: &File) {
+/// Notes that a block is used; false where that was noted just before.
+fn stamp(file: &File) -> bool {
     let now = SystemTime::now();
     let last = file.metadata().and_then(|metadata| metadata.modified());
     if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|age| age < STAMP)) {
-        return;
+        return false;
     }
-    if let Err(error) = file.set_modified(now) {
+    let noted = file.set_modified(now);
+    if let Err(error) = &noted {
         log::debug!("the use of a block cannot be noted: {error}");
     }
+    noted.is_ok()
 }
 
 fn fill(path: &Path, header: &Header, data: &[u8]) -> io::Result<()> {

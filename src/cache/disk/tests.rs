@@ -13,10 +13,14 @@ use super::*;
 use crate::cache::version::FileId;
 use crate::ftp::time::{Modified, Precision};
 
+mod whole;
+
 const B: u64 = BLOCK as u64;
 /// What a whole block counts.
 const WHOLE: u64 = B + 4096;
 const OLD: i64 = 1_600_000_000;
+/// Size of the files of the model.
+const SIZE: u64 = 5 * B - 100;
 
 fn version(size: u64, seconds: i64, precision: Precision) -> FileVersion {
     FileVersion::new(FileId(1), size, Some(Modified { seconds, nanos: 0, precision }), None)
@@ -401,6 +405,19 @@ enum Step {
         version: u8,
         block: u64,
     },
+    /// All of the file.
+    PutAll {
+        file: u8,
+        version: u8,
+    },
+    Seal {
+        file: u8,
+        version: u8,
+    },
+    Open {
+        file: u8,
+        version: u8,
+    },
     Forget(u8),
     ForgetAll,
     Reopen {
@@ -424,11 +441,17 @@ fn step() -> impl Strategy<Value = Step> {
         len,
     });
     let get = (0..3u8, 0..3u8, 0..5u64).prop_map(|(file, version, block)| Step::Get { file, version, block });
+    let put_all = (0..3u8, 0..3u8).prop_map(|(file, version)| Step::PutAll { file, version });
+    let seal = (0..3u8, 0..3u8).prop_map(|(file, version)| Step::Seal { file, version });
+    let open = (0..3u8, 0..3u8).prop_map(|(file, version)| Step::Open { file, version });
     let damage = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..3u8)
         .prop_map(|(file, at, how)| Step::Damage { file, at, how });
     prop_oneof![
         8 => put,
         8 => get,
+        4 => put_all,
+        4 => seal,
+        4 => open,
         1 => (0..3u8).prop_map(Step::Forget),
         1 => Just(Step::ForgetAll),
         2 => (0..8 * WHOLE).prop_map(|limit| Step::Reopen { limit }),
@@ -464,7 +487,8 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let versions: Vec<FileVersion> = (0..3).map(|number| exact(OLD + number)).collect();
+        let versions: Vec<FileVersion> =
+            (0..3).map(|number| version(SIZE, OLD + number, Precision::Second)).collect();
         let name = |file: u8| format!("file{file}");
         let seed = |file: u8, version: u8| u64::from(file) * 10 + u64::from(version);
         let mut limit = first_limit;
@@ -486,6 +510,26 @@ proptest! {
                         prop_assert!(*bytes == *content(seed(file, version), range.clone()));
                         let ranges = model.get(&(file, version, block));
                         prop_assert!(ranges.is_some_and(|ranges| ranges.contains(&range)), "{range:?} of {ranges:?}");
+                    }
+                }
+                Step::PutAll { file, version } => {
+                    for block in 0..SIZE.div_ceil(B) {
+                        let range = block * B..SIZE.min((block + 1) * B);
+                        let of = &versions[usize::from(version)];
+                        put(&cache, &name(file), of, seed(file, version), range.clone());
+                        model.entry((file, version, block)).or_default().push(range);
+                    }
+                }
+                Step::Seal { file, version } => {
+                    cache.set_passing(true);
+                    cache.seal(&cache.file(&path(&name(file))), &versions[usize::from(version)]);
+                    cache.finish();
+                }
+                Step::Open { file, version } => {
+                    let open = cache.file(&path(&name(file)));
+                    if let Some(whole) = cache.whole(&open, &versions[usize::from(version)], || false) {
+                        prop_assert!(whole::bytes(&whole) == *content(seed(file, version), 0..SIZE));
+                        prop_assert!(model.contains_key(&(file, version, 0)));
                     }
                 }
                 Step::Forget(file) => {

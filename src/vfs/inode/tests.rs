@@ -156,6 +156,28 @@ fn renames_of_what_nobody_knows_change_nothing() {
 }
 
 #[test]
+fn a_name_that_is_parted_from_its_inode_gets_a_new_one_and_the_old_one_keeps_what_was_opened() {
+    let mut table = table();
+    let old = add(&mut table, ROOT, "f", FILE);
+    let opened = FileVersion::new(FileId(7), 5, None, None);
+    table.observe(ROOT, &name("f"), &entry(FILE, 9), Instant::now(), 0).unwrap();
+    table.parted(old, &opened);
+    assert!(table.is_unlinked(old) && matches!(table.path(old), Err(Error::Stale)));
+    assert_eq!(table.facts(old).unwrap().0.size, Some(5));
+    let new = add(&mut table, ROOT, "f", FILE);
+    assert_ne!(new, old);
+    assert_eq!(path_of(&table, new), "/base/f");
+    // What has no name any more has none to lose.
+    table.parted(old, &opened);
+    table.hidden(new, (ROOT, &name("hidden")));
+    table.parted(new, &opened);
+    assert_eq!(path_of(&table, new), "/base/hidden");
+    table.forget(old, 1);
+    table.forget(new, 1);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
 fn a_new_file_of_a_removed_name_gets_a_new_number() {
     let mut table = table();
     let old = add(&mut table, ROOT, "f", FILE);
