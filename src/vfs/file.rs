@@ -12,6 +12,7 @@ use crate::vfs::handle::{FileHandle, Occupied, Opened};
 use crate::vfs::inode::{Cached, Place};
 use crate::vfs::passing::Passable;
 use crate::vfs::{Error, FileSystem};
+use crate::write::WriteFile;
 
 /// An opened file.
 #[derive(Clone, Debug)]
@@ -177,18 +178,29 @@ impl FileSystem {
         let opened = self.handles.file(handle)?;
         let ino = opened.ino;
         if let Some(draft) = self.draft(ino) {
-            return Ok(draft.read(offset, len, patience)?);
+            return match (draft.read(offset, len, patience), patience) {
+                // They have ended while it was read, and others may have begun: what is there now is read.
+                (Err(_), Patience::CachedOnly) if self.has_ended(ino, &draft) => Err(Error::WouldBlock),
+                (Err(_), Patience::Until(deadline)) if self.has_ended(ino, &draft) && !deadline.passed() => {
+                    self.read(handle, offset, len, patience)
+                }
+                (read, _) => Ok(read?),
+            };
         }
         // Our changes of the file may have ended at this moment.
         let FileHandle { reader, .. } = self.handles.file(handle)?;
         let (version, file) = reader.ok_or(Error::Stale)?;
-        let unlinked = {
+        let (is_current, unlinked) = {
             let table = self.table.lock();
-            if !table.is_current(ino, version.id) {
-                return Err(Error::Stale);
-            }
-            table.is_unlinked(ino)
+            (table.is_current(ino, version.id), table.is_unlinked(ino))
         };
+        if !is_current {
+            // Others of ours may have begun.
+            return match self.is_superseded(handle, version.id) {
+                true => self.read(handle, offset, len, patience),
+                false => Err(Error::Stale),
+            };
+        }
         let bytes = match file.read(offset, len, patience) {
             // Our own changes have ended this version while it was read.
             Err(_) if self.is_superseded(handle, version.id) => {
@@ -209,6 +221,11 @@ impl FileSystem {
         }
         self.foresee_by_read(ino, &version, offset.saturating_add(bytes.len() as u64));
         Ok(bytes)
+    }
+
+    /// Whether the changes of ours are over that `draft` was.
+    fn has_ended(&self, ino: u64, draft: &Arc<WriteFile>) -> bool {
+        self.draft(ino).is_none_or(|now| !Arc::ptr_eq(&now, draft))
     }
 
     /// Whether `handle` reads something else than `version` by now, by our own doing.

@@ -258,11 +258,17 @@ impl WriteFile {
         }
     }
 
-    /// Bytes that only the server has are read by `base` from now on: another version, made by our upload.
+    /// Bytes that only the server has are read by `base` from now on: another version, made by our upload. Not if an
+    /// upload that followed has made the file longer, or does so now: that brings another one.
     pub fn rebase(&self, base: Arc<dyn OpenFile>) {
         let mut state = self.state.lock();
-        let outdated = state.base.replace(base);
-        state.staged.rebased();
+        let is_longer = state.staged.appended().is_some_and(|lengths| *lengths.end() > base.size());
+        let outdated = if state.busy || is_longer {
+            Some(base)
+        } else {
+            state.staged.rebased();
+            state.base.replace(base)
+        };
         drop(state);
         if let Some(outdated) = outdated {
             outdated.close();
