@@ -172,6 +172,12 @@ impl BlockCache {
         self.blocks.lock().lru.demote(&(file, block));
     }
 
+    /// The first of the blocks numbered `blocks` of which bytes are held from its start on. Does not count as reading it.
+    pub fn first_held(&self, file: FileId, mut blocks: Range<u64>) -> Option<u64> {
+        let held = self.blocks.lock();
+        blocks.find(|&block| held.lru.peek(&(file, block)).is_some_and(|held| held.start == 0))
+    }
+
     /// Whether all `size` bytes of `file` are held. Does not count as reading it.
     pub fn holds(&self, file: FileId, size: u64) -> bool {
         let blocks = self.blocks.lock();

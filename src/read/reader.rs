@@ -11,7 +11,7 @@ use crate::cache::{FileVersion, Prefetch, WholeFile};
 use crate::deadline::Deadline;
 use crate::read::ahead::Need;
 use crate::read::disk::Disk;
-use crate::read::segments::Segments;
+use crate::read::segments::{SLACK, Segments};
 use crate::read::spread::{Room, Spread};
 use crate::read::stream::{self, Stream};
 use crate::read::window::Window;
@@ -275,8 +275,12 @@ impl Reader {
         let from_start = self.sources.remote.profile().rest() == crate::ftp::features::Capability::No;
         let step = self.sources.pace.lock().step();
         let reaches = |stream: &Stream| {
+            // A segment is fetched to its end in any case.
+            let step = if stream.is_segment { step.max(SLACK) } else { step };
             let is_near = stream.next <= at && (from_start || at - stream.next <= step);
-            is_near && at < stream.limit && !stream.stops()
+            // One that waits for a connection of its own, which nobody may need, may wait for long.
+            let is_served = stream.is_served || !stream.is_ahead;
+            is_near && is_served && at < stream.limit && !stream.stops()
         };
         let id = match state.streams.iter().find(|stream| reaches(stream)).map(|stream| stream.id) {
             Some(id) => id,
@@ -298,9 +302,9 @@ impl Reader {
                 self.changed.notify_all();
                 let size = self.version.size;
                 let (largest, prefetch) = (self.sources.window, self.sources.prefetch);
-                match if from_start { Room::Jump } else { state.room_at(at, size) } {
+                match if from_start { Room::Jump } else { self.room_at(state, at) } {
                     Room::Gap(range) => {
-                        let (end, window) = (range.end, Window::going_on(at, largest, prefetch));
+                        let (end, window) = (range.end, Window::going_on(range.start, largest, prefetch));
                         let id = self.start_stream(state, range, window)?;
                         state.stream(id).into_iter().for_each(|stream| stream.end_at(end));
                         id

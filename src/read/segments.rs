@@ -106,6 +106,8 @@ pub struct Chain {
     pub position: u64,
     /// Where the last segment ends.
     pub end: u64,
+    /// None may end beyond this: what follows is one stream's, which begins there or before.
+    pub furthest: u64,
 }
 
 impl Segments {
@@ -201,7 +203,8 @@ impl Segments {
         if running >= self.streams || length < SHORTEST || chain.end >= size || !has_room {
             return None;
         }
-        Some(chain.end..self.end_of(chain.end, length, size))
+        let end = self.end_of(chain.end, length, size);
+        (end <= chain.furthest).then_some(chain.end..end)
     }
 
     /// Where the stream that fetches alone and has come to `chain.end` is to end, so that others begin there. `None`
@@ -209,7 +212,7 @@ impl Segments {
     pub fn first_end(&self, chain: Chain, files: usize, size: u64) -> Option<u64> {
         let (_, length) = self.lengths(chain, files);
         let end = self.end_of(chain.end, length, size);
-        (length >= SHORTEST && end < size).then_some(end)
+        (length >= SHORTEST && end < size && end <= chain.furthest).then_some(end)
     }
 
     /// How far ahead of the reader is fetched, and how long a segment is.
@@ -303,9 +306,19 @@ mod tests {
     #[test]
     fn files_that_are_fetched_so_at_once_share_what_may_be_ahead() {
         let segments = Segments::new(AUTO, Some((2, Instant::now())), Instant::now());
-        let chain = Chain { begun: 0, position: 100 * MIB, end: 100 * MIB };
+        let chain = Chain { begun: 0, position: 100 * MIB, end: 100 * MIB, furthest: u64::MAX };
         let end = |files| segments.first_end(chain, files, 1 << 40).map(|end| (end - chain.end) / MIB);
         assert_eq!([1, 2, 4, 16, 17].map(end), [Some(16), Some(8), Some(4), Some(1), None]);
+    }
+
+    #[test]
+    fn none_ends_beyond_where_another_stream_could_begin() {
+        let segments = Segments::new(AUTO, Some((2, Instant::now())), Instant::now());
+        let chain = |furthest| Chain { begun: 0, position: 100 * MIB, end: 100 * MIB, furthest };
+        for (furthest, is_told) in [(116 * MIB, true), (116 * MIB - 1, false)] {
+            assert_eq!(segments.first_end(chain(furthest), 1, 1 << 40).is_some(), is_told);
+            assert_eq!(segments.next(chain(furthest), 1, 0, 1 << 40).is_some(), is_told);
+        }
     }
 
     #[test]
@@ -386,9 +399,9 @@ mod tests {
             let bounds = Bounds { streams, lead, eager };
             let segments = Segments::new(bounds, Some((streams, now)), now);
             let position = begun + read;
-            if let Some(first) = segments.first_end(Chain { begun, position, end: position }, 1, size) {
+            if let Some(first) = segments.first_end(Chain { begun, position, end: position, furthest: u64::MAX }, 1, size) {
                 prop_assert!(position < first && first < size);
-                let mut chain = Chain { begun, position, end: first };
+                let mut chain = Chain { begun, position, end: first, furthest: u64::MAX };
                 while chain.position < size {
                     // All that was asked for has come when the next is asked for.
                     while let Some(range) = segments.next(chain, 1, 0, size) {
@@ -414,7 +427,7 @@ mod tests {
         fn hostile_sizes_are_survived(begun: u64, position: u64, next: u64, size: u64) {
             let now = Instant::now();
             let segments = Segments::new(AUTO, Some((8, now)), now);
-            let chain = Chain { begun, position, end: next };
+            let chain = Chain { begun, position, end: next, furthest: u64::MAX };
             let _ = (segments.first_end(chain, 0, size), segments.next(chain, usize::MAX, 0, size));
         }
     }

@@ -48,6 +48,10 @@ pub(super) struct Stream {
     pub(super) is_segment: bool,
     /// Nobody has waited for it yet: it takes only a connection that nobody needs.
     pub(super) is_ahead: bool,
+    /// It has a connection, or has had one.
+    pub(super) is_served: bool,
+    /// All bytes of its segment have come; the last of them are still to be confirmed.
+    pub(super) is_complete: bool,
     pub(super) window: Window,
     /// The published bytes of the block that is not full yet; they end at `next`.
     filling: Vec<u8>,
@@ -80,6 +84,8 @@ impl Stream {
             limit: range.end,
             is_segment: false,
             is_ahead: false,
+            is_served: false,
+            is_complete: false,
             window,
             filling: Vec::new(),
             recent: VecDeque::new(),
@@ -108,11 +114,6 @@ impl Stream {
     fn is_wanted(&self) -> bool {
         let more = self.want.saturating_sub(self.next);
         more > 0 && (self.waiters > 0 || self.want == self.limit || more >= self.window.worth_resuming())
-    }
-
-    /// Whether it has fetched all that it is there for, and that is not the end of the file.
-    fn is_at_limit(&self, size: u64) -> bool {
-        self.next >= self.limit && self.limit < size
     }
 
     /// Whether it ends without fetching more.
@@ -276,7 +277,7 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
         let path = reader.path();
         let fresh = lease.is_fresh();
         if let Some(stream) = reader.state.lock().stream(id) {
-            stream.revoked = false;
+            (stream.revoked, stream.is_served) = (false, true);
         }
         let end = transfer(reader, id, &path, &mut lease, before, deadline);
         drop(lease);
@@ -301,6 +302,10 @@ fn fetch(reader: &Arc<Reader>, id: u64) -> Option<Outcome> {
             End::Changed(_) | End::Broken(_) if reader.path() != path => {
                 attempt = 1;
                 continue;
+            }
+            End::Changed(cause) if reader.leaves_it_to_the_first(id) => {
+                log::debug!("{path} is not fetched in segments: {cause}");
+                return None;
             }
             End::Changed(cause) => {
                 log::info!("{path} was changed on the server while it was read: {cause}");
@@ -406,6 +411,30 @@ fn transfer(
             let _ = transfer.abandon(Deadline::after(SETTLE));
             End::Changed(cause)
         }
+        DataEnd::Limit => {
+            let is_long = began.elapsed() > UNCHECKED || received > UNCHECKED_BYTES;
+            // Sooner than by this connection, which has a transfer to end first.
+            let glance = |path: &RemotePath| reader.sources.remote.glance(path, Deadline::after(SETTLE));
+            let mut facts = is_long.then(|| glance(&reader.path())).flatten();
+            let is_known = facts.is_some() || !is_long;
+            let differs = facts.take().and_then(|facts| changed(reader, &facts));
+            if is_known && differs.is_none() {
+                publish(reader, id, &held);
+            }
+            let ending = reader.sources.remote.pool().ends_soon();
+            let _ = transfer.abandon(Deadline::after(SETTLE));
+            let differs = match is_known {
+                true => differs,
+                false => look(reader, lease),
+            };
+            lease.keep(ending);
+            match differs {
+                Some(_) if reader.path() != *path => End::Moved,
+                Some(cause) => End::Changed(cause),
+                None if is_known => End::Unwanted,
+                None => End::Whole(held),
+            }
+        }
         DataEnd::Error(error) => {
             // The last bytes of the file are not confirmed; they are fetched again.
             drop(transfer);
@@ -432,9 +461,7 @@ fn transfer(
             }
             if !complete || began.elapsed() > UNCHECKED || received > UNCHECKED_BYTES {
                 let path = reader.path();
-                let facts = lease.session().map(|s| s.facts(path.as_bytes(), Deadline::after(SETTLE)));
-                let differs = facts.and_then(Result::ok).and_then(|facts| changed(reader, &facts));
-                match differs {
+                match look(reader, lease) {
                     Some(_) if reader.path() != path => return End::Moved,
                     Some(cause) => return End::Changed(cause),
                     None => {}
@@ -450,6 +477,13 @@ fn transfer(
             End::Whole(held)
         }
     }
+}
+
+/// Looks at the file again, over this connection; says what differs.
+fn look(reader: &Reader, lease: &mut Lease) -> Option<String> {
+    let path = reader.path();
+    let facts = lease.session()?.facts(path.as_bytes(), Deadline::after(SETTLE)).ok()?;
+    changed(reader, &facts)
 }
 
 /// Compares the version that was opened with what the server tells now; says what differs.

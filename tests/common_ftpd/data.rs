@@ -82,7 +82,14 @@ impl Connection<'_> {
             None => bytes,
         };
         let sending = Sending::new(self.shared);
-        for chunk in sent.chunks(CHUNK) {
+        for (number, chunk) in sent.chunks(CHUNK).enumerate() {
+            let overwritten = self.shared.quirks.lock().overwritten.clone();
+            // The end of the file is that of all of its transfers, wherever they begin.
+            let from =
+                overwritten.as_ref().and_then(|now| (now.len() + number * CHUNK).checked_sub(bytes.len()));
+            let now =
+                overwritten.as_ref().zip(from).and_then(|(now, from)| now.get(from..from + chunk.len()));
+            let chunk = now.unwrap_or(chunk);
             if data.write_all(chunk).is_err() {
                 if quirks.silent_abandoned {
                     return Ok(());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::writing::Writing;
@@ -61,6 +62,8 @@ pub(crate) struct Quirks {
     pub(crate) reorders: bool,
     /// Pause after each 64 KiB of a RETR.
     pub(crate) slow: Option<Duration>,
+    /// What downloads send that run, from now on: somebody writes into their file, which keeps its size.
+    pub(crate) overwritten: Option<Arc<Vec<u8>>>,
     /// What ends a download or listing that went well, instead of a 226.
     pub(crate) closing: Option<&'static str>,
     /// EPSV and PASV are refused, unless PRET came since the last transfer (drftpd); this is said, and whether
@@ -111,6 +114,7 @@ impl Default for Quirks {
             endless_listings: false,
             reorders: false,
             slow: None,
+            overwritten: None,
             closing: None,
             pret: None,
             loses_type: false,

@@ -105,6 +105,12 @@ impl Server {
         self.shared.tree.lock()
     }
 
+    /// Writes into a file, of which running downloads send the new bytes from here on. No other file is served then.
+    pub(crate) fn overwrite(&self, path: &str, bytes: Vec<u8>, time: i64) {
+        self.quirks().overwritten = Some(Arc::new(bytes.clone()));
+        self.tree().put_at(path, bytes, time);
+    }
+
     /// All commands so far, by connection.
     pub(crate) fn transcript(&self) -> Vec<Vec<String>> {
         self.shared.transcript.lock().values().cloned().collect()

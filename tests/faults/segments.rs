@@ -1,12 +1,13 @@
 //! A large file that is fetched in segments side by side: the same bytes, sooner.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::bounded::within;
+use crate::common::bounded::{eventually, within};
 use crate::common_ftpd::{DataCut, DataCutEnd, Quirks, Refusal, Tree, pattern};
 use crate::mounted::{CALL, Mounted};
 
@@ -157,6 +158,93 @@ fn a_file_replaced_while_segments_are_on_their_way_is_never_a_mixture() {
         Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ESTALE), "{error}"),
     }
     assert!(read(&mounted, "big") == new);
+}
+
+/// In place: running transfers send the new bytes from one moment on, and every segment is at another place then.
+#[test]
+fn a_file_overwritten_while_segments_are_on_their_way_is_never_a_mixture() {
+    let (old, new) = (pattern(7, SIZE), pattern(9, SIZE));
+    for after in [4, 12, 20, 28, 36] {
+        let mounted = start(SIZE, quirks(), &["prefetch=eager", "attr_timeout=0"]);
+        let path = mounted.path("big");
+        let reader = thread::spawn(move || fs::read(path));
+        eventually(LONG, "some bytes", || (mounted.server.sent() >= after * MIB).then_some(()));
+        mounted.server.overwrite("/home/u/big", new.clone(), 1_700_000_000);
+        match within(LONG, "the read", move || reader.join()).unwrap() {
+            Ok(bytes) => assert!(bytes == old || bytes == new, "a mixture, overwritten after {after} MiB"),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ESTALE), "{error}"),
+        }
+        assert!(read(&mounted, "big") == new);
+    }
+}
+
+#[test]
+fn a_file_that_grows_is_read_as_it_was_listed_or_not_at_all() {
+    let mounted = start(SIZE, quirks(), &["prefetch=eager", "attr_timeout=0"]);
+    let path = mounted.path("big");
+    let reader = thread::spawn(move || fs::read(path));
+    eventually(LONG, "some bytes", || (mounted.server.sent() >= 3 * MIB).then_some(()));
+    let longer = [pattern(7, SIZE), pattern(1, 1000)].concat();
+    mounted.server.tree().put_at("/home/u/big", longer.clone(), 1_700_000_000);
+    match within(LONG, "the read", move || reader.join()).unwrap() {
+        Ok(bytes) => assert!(bytes == longer[..SIZE], "other bytes"),
+        Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ESTALE), "{error}"),
+    }
+    assert!(read(&mounted, "big") == longer);
+}
+
+/// Reads all of a file without the kernel's pages, never closer than `behind` to what `leader` has read.
+fn follow(path: &Path, leader: Option<&AtomicUsize>, read: &AtomicUsize) {
+    const BEHIND: usize = 5 * MIB;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
+    let mut piece = vec![0; 128 * 1024];
+    let mut at = 0;
+    loop {
+        let is_near = |leader: &AtomicUsize| {
+            let leads = leader.load(Ordering::SeqCst);
+            leads < SIZE && at + BEHIND > leads
+        };
+        while leader.is_some_and(is_near) {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let len = file.read_at(&mut piece, at as u64).unwrap();
+        if len == 0 {
+            return;
+        }
+        at += len;
+        read.store(at, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn little_more_is_sent_than_is_read() {
+    let sent = |mounted: &Mounted, what: &str, needed: usize| {
+        let sent = mounted.server.sent();
+        assert!(sent <= needed * 3 / 2, "{what}: {:.2} times", sent as f64 / needed as f64);
+    };
+    for (prefetch, cache) in [("prefetch=eager", "cache_size=32M"), ("prefetch=auto", "cache_size=32M")] {
+        let mounted = start(SIZE, quirks(), &[prefetch, cache]);
+        let path = mounted.path("big");
+        within(LONG, "two readers, one behind the other", move || {
+            let (leader, follower) = Default::default();
+            thread::scope(|scope| {
+                scope.spawn(|| follow(&path, None, &leader));
+                scope.spawn(|| follow(&path, Some(&leader), &follower));
+            });
+        });
+        sent(&mounted, prefetch, SIZE);
+    }
+    let mut two = tree(SIZE);
+    two.put("/home/u/too", pattern(9, SIZE));
+    let mounted =
+        Mounted::start(two, quirks(), &["prefetch=eager", "cache_size=16M", "operation_timeout=20"]);
+    let paths = ["big", "too"].map(|name| mounted.path(name));
+    let read = within(LONG, "two files", move || {
+        let readers = paths.map(|path| thread::spawn(move || fs::read(path).unwrap()));
+        readers.map(|reader| reader.join().unwrap())
+    });
+    assert!(read[0] == pattern(7, SIZE) && read[1] == pattern(9, SIZE));
+    sent(&mounted, "two files", 2 * SIZE);
 }
 
 #[test]

@@ -28,6 +28,8 @@ const RECENT: u64 = 1024 * 1024;
 /// How the data of one transfer ended.
 pub(super) enum DataEnd {
     Eof,
+    /// The end of the segment.
+    Limit,
     Longer,
     Unwanted,
     Yielded,
@@ -35,8 +37,8 @@ pub(super) enum DataEnd {
     Error(FtpError),
 }
 
-/// Moves bytes from the server into the stream. The last bytes of the file are put into `held` instead: they
-/// are published when the server has confirmed the transfer.
+/// Moves bytes from the server into the stream. The last bytes of the file, or of a segment of it, are put into `held`
+/// instead: they are published when the server has confirmed the transfer, or that the file is still the same.
 pub(super) fn pump(
     reader: &Arc<Reader>,
     id: u64,
@@ -51,10 +53,10 @@ pub(super) fn pump(
         let asked = Instant::now();
         let ready = ready(reader, id, meter.first);
         meter.paused |= asked.elapsed() > PAUSED;
-        let next = match ready {
+        let (next, limit) = match ready {
             Ready::Fetch(next, limit) => {
                 transfer.ends_within(if limit < size { limit.saturating_sub(next) } else { u64::MAX });
-                next + held.len() as u64
+                (next + held.len() as u64, limit)
             }
             Ready::Unwanted => return (DataEnd::Unwanted, received),
             Ready::Yield => return (DataEnd::Yielded, received),
@@ -79,11 +81,16 @@ pub(super) fn pump(
         };
         meter.count(n);
         reader.sources.remote.pool().heard();
-        let left = usize::try_from(size - next).unwrap_or(usize::MAX);
+        let left = usize::try_from(limit.saturating_sub(next)).unwrap_or(usize::MAX);
         let bytes = &chunk[..n.min(left)];
         received += bytes.len() as u64;
         if bytes.len() == left {
             held.extend_from_slice(bytes);
+            if limit < size {
+                // What follows is another stream's, and was not kept: this one cannot go on.
+                reader.state.lock().stream(id).into_iter().for_each(|stream| stream.is_complete = true);
+                return (DataEnd::Limit, received);
+            }
             if n > left {
                 return (DataEnd::Longer, received);
             }
@@ -145,11 +152,6 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
         if gone || stream.stop {
             break Ready::Unwanted;
         }
-        if stream.is_at_limit(reader.version.size) {
-            stream.stop = true;
-            state.segment_ended();
-            break Ready::Unwanted;
-        }
         if stream.is_wanted() || (parked.is_none() && stream.next < stream.want) {
             if goes_on_later && parked_since.is_some_and(|at: Instant| at.elapsed() > UNCHECKED_PAUSE) {
                 break Ready::Check;
@@ -204,8 +206,6 @@ pub(super) fn publish(reader: &Reader, id: u64, mut bytes: &[u8]) {
     state.gave_up = None;
     let State { streams, .. } = &mut *state;
     let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else { return };
-    let room = usize::try_from(stream.limit.saturating_sub(stream.next)).unwrap_or(usize::MAX);
-    bytes = &bytes[..bytes.len().min(room)];
     let came = bytes.len() as u64;
     let mut full = Vec::new();
     while !bytes.is_empty() {
