@@ -126,7 +126,15 @@ impl WriteFile {
         let ours = entry.size.is_some_and(|size| lengths.contains(&size));
         let Some(version) = self.shared.leaving(&entry).filter(|_| ours) else { return Err(error.into()) };
         let renewed = self.shared.files.open(path, version);
-        let outdated = self.state.lock().base.replace(renewed.clone());
+        let mut state = self.state.lock();
+        if let Some(now) = state.base.clone().filter(|now| !Arc::ptr_eq(now, base)) {
+            // Meanwhile. To replace that one too would end the reads that others have begun.
+            drop(state);
+            renewed.close();
+            return Ok(now);
+        }
+        let outdated = state.base.replace(renewed.clone());
+        drop(state);
         if let Some(outdated) = outdated {
             outdated.close();
         }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::iter;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::common::bounded::{eventually, within};
 use crate::common_ftpd::{FaultAt, FaultEnd, Quirks, Refusal, Server, Tree, UploadFault, Writing, pattern};
-use crate::mounted::{CALL, HEALING, Mounted, OPERATION, close, create, errno, errno_name, store, sync};
+use crate::mounted::{
+    CALL, HEALING, Mounted, OPERATION, append, close, create, errno, errno_name, store, sync,
+};
 
 const SIZE: usize = 1 << 20;
 const PIECE: usize = 40_000;
@@ -157,6 +159,36 @@ fn what_a_dead_server_could_not_take_is_kept_and_sent_when_it_is_back() {
         assert!(bytes == expected);
         drop(mount);
     }
+}
+
+/// Without pages of the kernel's, and with a cache that holds little of the file: all of it comes from the server.
+#[test]
+fn who_reads_a_file_that_others_append_to_is_not_told_that_it_was_replaced() {
+    const SIZE: usize = 3 << 20;
+    const LINE: &[u8] = b"another line\n";
+    let mut tree = Tree::bare();
+    tree.put("/home/u/log", pattern(1, SIZE));
+    let mounted = Mounted::start(tree, Quirks::default(), &["cache_size=1M", "connections=8"]);
+    let path = mounted.path("log");
+    within(3 * CALL, "appenders and readers", move || {
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..8).for_each(|_| append(&path, LINE).unwrap()));
+                scope.spawn(|| {
+                    for _ in 0..4 {
+                        let file =
+                            OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&path).unwrap();
+                        let mut bytes = vec![0; SIZE];
+                        for (number, piece) in bytes.chunks_mut(1 << 19).enumerate() {
+                            file.read_exact_at(piece, (number << 19) as u64).unwrap();
+                        }
+                        assert!(bytes == pattern(1, SIZE));
+                    }
+                });
+            }
+        });
+    });
+    assert!(mounted.landed("log") == Some([pattern(1, SIZE), LINE.repeat(24)].concat()));
 }
 
 /// A child that is forked meanwhile closes its copy of the descriptor: several flush one file, and those that come later
