@@ -55,8 +55,8 @@ impl Bounds {
     /// metadata and one for other readers.
     pub fn of(connections: usize, cache_size: usize, eager: bool) -> Bounds {
         const MOST: usize = 8;
-        // What was read goes first; the rest is for the pieces that the kernel asks for out of order, and for others.
-        let lead = u64::try_from(cache_size / 4 * 3).unwrap_or(u64::MAX);
+        // Several files share it, but who comes later finds it taken for a while: 1/2 + 1/4 + 1/6 fit in.
+        let lead = u64::try_from(cache_size / 2).unwrap_or(u64::MAX);
         Bounds { streams: connections.saturating_sub(2).clamp(1, MOST), lead, eager }
     }
 }

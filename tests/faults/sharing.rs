@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::iter;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -209,7 +208,10 @@ fn who_waited_for_an_upload_of_another_hears_what_that_met() {
     // Not fsync(2): the kernel has one wait for the other.
     let flush = |file: &Arc<File>| {
         let copy = file.try_clone().unwrap();
-        thread::spawn(move || close(copy))
+        thread::spawn(move || {
+            let begun = Instant::now();
+            (begun, close(copy), Instant::now())
+        })
     };
     let first = flush(&file);
     eventually(CALL, "the first upload to fail", || (mounted.server.cuts() > 0).then_some(()));
@@ -217,10 +219,19 @@ fn who_waited_for_an_upload_of_another_hears_what_that_met() {
         thread::sleep(OPERATION / 20);
         flush(&file)
     });
-    for thread in iter::once(first).chain(later.collect::<Vec<_>>()) {
-        let result = within(CALL, "close", move || thread.join()).unwrap();
-        assert_eq!(errno(&result), nix::libc::EIO, "{result:?}");
+    let later: Vec<_> = later.collect();
+    let (_, result, over) = within(CALL, "close", move || first.join()).unwrap();
+    assert_eq!(errno(&result), nix::libc::EIO, "{result:?}");
+    let mut waited = 0;
+    for thread in later {
+        let (begun, result, _) = within(CALL, "close", move || thread.join()).unwrap();
+        // On a busy machine one may have come when the first upload was over, and have begun another.
+        if begun + OPERATION / 4 < over {
+            assert_eq!(errno(&result), nix::libc::EIO, "{result:?}");
+            waited += 1;
+        }
     }
+    assert!(waited > 0, "nobody waited");
     mounted.server.quirks().places = None;
     mounted.heal();
     eventually(HEALING, "an fsync", || {
