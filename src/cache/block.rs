@@ -208,11 +208,15 @@ impl BlockCache {
 
     /// Drops all blocks of `file`.
     pub fn purge(&self, file: FileId) {
+        self.purge_from(file, 0);
+    }
+
+    /// Drops the blocks of `file` from the one numbered `first` on.
+    pub fn purge_from(&self, file: FileId, first: u64) {
         let mut blocks = self.blocks.lock();
-        let indices = blocks.files.remove(&file).unwrap_or_default();
-        let freed: Vec<Held> =
-            indices.into_iter().filter_map(|block| blocks.lru.pop(&(file, block))).collect();
-        freed.iter().for_each(|held| blocks.discount(held));
+        let indices = blocks.files.get(&file).into_iter().flatten().copied();
+        let indices: Vec<u64> = indices.filter(|&block| block >= first).collect();
+        let freed: Vec<Held> = indices.into_iter().filter_map(|block| blocks.remove((file, block))).collect();
         drop(blocks);
         drop(freed);
     }
@@ -374,6 +378,31 @@ mod tests {
         assert_eq!(held(&cache, FileId(1), 0), Some(10));
         cache.purge(FileId(1));
         assert_eq!(cache.used(), 0);
+        for block in 0..4 {
+            insert(&cache, F, block * B..(block + 1) * B);
+        }
+        assert_eq!((cache.first_held(F, 2..9), cache.first_held(F, 4..9)), (Some(2), None));
+        cache.purge_from(F, 2);
+        assert_eq!(
+            (0..4).map(|b| held(&cache, F, b * B).is_some()).collect::<Vec<_>>(),
+            [true, true, false, false]
+        );
+        assert_eq!(cache.used(), 2 * (BLOCK + OVERHEAD));
+    }
+
+    #[test]
+    fn what_will_not_be_read_again_goes_first() {
+        let cache = BlockCache::new(3 * (BLOCK + OVERHEAD));
+        for block in 0..3 {
+            insert(&cache, F, block * B..(block + 1) * B);
+        }
+        cache.demote(F, 2);
+        cache.demote(F, 77);
+        insert(&cache, F, 3 * B..4 * B);
+        assert_eq!(
+            (0..4).map(|b| held(&cache, F, b * B).is_some()).collect::<Vec<_>>(),
+            [true, true, false, true]
+        );
     }
 
     #[test]

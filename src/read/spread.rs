@@ -140,6 +140,9 @@ impl Reader {
             self.join(state);
             return;
         }
+        if end >= size && state.running() == 0 {
+            state.spread = None;
+        }
         if state.spread.is_none() && self.sources.remote.profile().rest() != Capability::No {
             let alone = id.and_then(|id| state.streams.iter_mut().find(|stream| stream.id == id));
             let Some(stream) = alone.filter(|s| s.window.is_sequential() && s.limit == size && !s.stops())
@@ -222,7 +225,7 @@ impl Reader {
         if !stream.is_ahead {
             return false;
         }
-        stream.stop = true;
+        let was_stopped = std::mem::replace(&mut stream.stop, true);
         let (start, next, limit) = (stream.start, stream.next, stream.limit);
         if broke {
             let running = state.running();
@@ -230,7 +233,7 @@ impl Reader {
         }
         if let Some(spread) = &mut state.spread {
             spread.rests_until = Instant::now() + REST;
-            if start == next && limit == spread.chain.end {
+            if !was_stopped && start == next && limit == spread.chain.end {
                 // Nothing depends on it yet.
                 spread.chain.end = start;
             }
@@ -250,13 +253,16 @@ impl Reader {
         let first = |s: &&mut Stream| s.id == 0 && s.is_segment && !s.is_complete && !s.stops();
         let Some(first) = state.streams.iter_mut().find(first) else { return false };
         first.go_on_alone(size);
+        let next = first.next;
         state.segments.refused(1, Instant::now());
         for stream in state.streams.iter_mut().filter(|s| s.is_segment) {
             stream.stop = true;
         }
         state.spread = None;
         drop(state);
-        self.sources.blocks.purge(self.version.id);
+        // What others have brought may be of another version.
+        self.sources.blocks.purge_from(self.version.id, next.div_ceil(BLOCK as u64));
+        self.disk.forget(self);
         self.changed.notify_all();
         true
     }

@@ -58,6 +58,7 @@ pub(super) fn pump(
                 transfer.ends_within(if limit < size { limit.saturating_sub(next) } else { u64::MAX });
                 (next + held.len() as u64, limit)
             }
+            Ready::Complete => return (DataEnd::Limit, received),
             Ready::Unwanted => return (DataEnd::Unwanted, received),
             Ready::Yield => return (DataEnd::Yielded, received),
             Ready::Check => {
@@ -132,6 +133,8 @@ impl Drop for Meter<'_> {
 enum Ready {
     /// Yes; its next byte, and where it ends.
     Fetch(u64, u64),
+    /// All of its segment has come: the limit was lowered.
+    Complete,
     Unwanted,
     Yield,
     /// Yes, if the file is still the same: it was parked for a while.
@@ -151,6 +154,10 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
         let Some(stream) = state.stream(id) else { break Ready::Unwanted };
         if gone || stream.stop {
             break Ready::Unwanted;
+        }
+        if stream.next >= stream.limit && stream.limit < reader.version.size {
+            stream.is_complete = true;
+            break Ready::Complete;
         }
         if stream.is_wanted() || (parked.is_none() && stream.next < stream.want) {
             if goes_on_later && parked_since.is_some_and(|at: Instant| at.elapsed() > UNCHECKED_PAUSE) {
