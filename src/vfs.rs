@@ -334,7 +334,9 @@ impl FileSystem {
     /// Notes what the server told of the name of `ino`, which must still be what it was.
     fn observe_inode(&self, ino: u64, name: &Name, answer: &Answer) -> Result<(EntryRef, Seen), Error> {
         let entry = answer.entry.as_ref().filter(|entry| self.is_shown(entry)).ok_or(Error::NotFound)?;
-        let parent = self.table.lock().parent(ino);
+        // It may have lost this name meanwhile, or the directory: what is told is not of what has its name there.
+        let stands = self.table.lock().name(ino);
+        let (parent, _) = stands.filter(|(_, now)| now == name).ok_or(Error::Stale)?;
         let seen = self.observe(parent, name, entry, answer.learned, 0)?;
         if seen.ino != ino {
             self.forget(seen.ino, 0);

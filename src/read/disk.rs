@@ -66,7 +66,7 @@ impl Disk {
     pub(super) fn whole(&self, reader: &Reader, deadline: Deadline) -> Option<Arc<WholeFile>> {
         let file = self.file.as_ref()?.lock().clone();
         let disk = reader.sources.blocks.disk()?;
-        disk.whole(&file, &reader.version, || self.confirm(reader, deadline))
+        disk.whole(&file, &reader.version, deadline, || self.confirm(reader, deadline))
     }
 
     /// Nobody reads it any more: if all of it is on the disk, the next one may have it as one file.

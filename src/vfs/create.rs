@@ -40,7 +40,9 @@ impl FileSystem {
             self.part_named(parent, &name);
             let found = self.lookup_name(parent, &name, patience)?;
             let attr = found.value.ok_or(Error::NotFound)?;
-            let opened = self.open(attr.ino, flags, patience).inspect_err(|_| self.forget(attr.ino, 1))?;
+            // The answer to a create gives the kernel nothing to read by itself.
+            let opened =
+                self.open_as(attr.ino, flags, false, patience).inspect_err(|_| self.forget(attr.ino, 1))?;
             return Ok((Timed { value: attr, ttl: found.ttl }, opened));
         }
         let path = dir.join(&name);

@@ -60,6 +60,18 @@ impl FileSystem {
     /// [`Error::Special`], [`Error::NotFound`], [`Error::Stale`], [`Error::NoSize`], and those of asking the
     /// server. [`Error::Parted`] where the kernel has to look the name up once more.
     pub fn open(&self, ino: u64, flags: i32, patience: Patience) -> Result<OpenedFile, Error> {
+        // The file on the disk would set rules for O_DIRECT that we have not.
+        self.open_as(ino, flags, flags & libc::O_DIRECT == 0, patience)
+    }
+
+    /// As [`FileSystem::open`]; the kernel is given a file to read by itself only where it `may_pass`.
+    pub(super) fn open_as(
+        &self,
+        ino: u64,
+        flags: i32,
+        may_pass: bool,
+        patience: Patience,
+    ) -> Result<OpenedFile, Error> {
         let truncates = flags & libc::O_TRUNC != 0;
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY || truncates;
         if writable {
@@ -91,9 +103,10 @@ impl FileSystem {
             return self.open_empty(ino, path);
         }
         let version = version.ok_or(Error::NoSize)?;
-        let passing = match writable {
-            true => None,
-            false => self.passing(ino, &path, &version, patience)?,
+        let may_pass = may_pass && !writable;
+        let passing = match may_pass {
+            true => self.passing(ino, &path, &version, patience)?,
+            false => None,
         };
         let kernel_is_behind = self.table.lock().is_kernel_behind(ino);
         if kernel_is_behind && matches!(patience, Patience::CachedOnly) {
@@ -106,7 +119,8 @@ impl FileSystem {
             drop(drafts);
             return self.open_draft(ino, writable, false)?.ok_or(Error::Stale);
         }
-        if let Some(version) = self.handles.passed(ino).filter(|passed| writable || passed.id != version.id) {
+        if let Some(version) = self.handles.passed(ino).filter(|passed| !may_pass || passed.id != version.id)
+        {
             // Before the inode is told to be of the version that it cannot have.
             return Err(self.part(ino, &version));
         }
@@ -127,7 +141,7 @@ impl FileSystem {
         let open = || reader.unwrap_or_else(|| self.files.open(path, version.clone()));
         let Opened { handle, whole } = self
             .handles
-            .open_file(ino, &version, writable, whole, open)
+            .open_file(ino, &version, (writable, may_pass), whole, open)
             .map_err(|Occupied { version }| self.part(ino, &version))?;
         drop(drafts);
         if !writable {

@@ -74,12 +74,12 @@ struct Users {
 }
 
 impl Users {
-    /// One handle less that the kernel reads by itself.
-    fn leave_passed(&mut self) {
+    /// One handle less that the kernel reads by itself. Returns what none reads any more, to be dropped without the lock.
+    fn leave_passed(&mut self) -> Option<Passed> {
         if let Some(passed) = &mut self.passed {
             passed.handles -= 1;
         }
-        self.passed.take_if(|passed| passed.handles == 0);
+        self.passed.take_if(|passed| passed.handles == 0)
     }
 }
 
@@ -114,8 +114,8 @@ impl Handles {
         &self,
         ino: u64,
         version: &Arc<FileVersion>,
-        writable: bool,
-        whole: Option<Arc<WholeFile>>,
+        (writable, may_pass): (bool, bool),
+        mut whole: Option<Arc<WholeFile>>,
         open: impl FnOnce() -> Arc<dyn OpenFile>,
     ) -> Result<Opened, Occupied> {
         let mut handles = self.0.lock();
@@ -123,14 +123,15 @@ impl Handles {
         let whole = match &mut all.passed {
             Some(passed) => {
                 let is_same = passed.version.id == version.id && passed.file.is_good();
-                if writable || !is_same {
+                if !may_pass || !is_same {
                     return Err(Occupied { version: passed.version.clone() });
                 }
                 passed.handles += 1;
                 Some(passed.file.clone())
             }
             None => {
-                let whole = whole.filter(|_| all.all == 0 && !writable);
+                // What is not taken is dropped without the lock: to close it may take the disk some time.
+                let whole = if all.all == 0 && may_pass { whole.take() } else { None };
                 all.passed = whole.clone().map(|file| Passed { file, version: version.clone(), handles: 1 });
                 whole
             }
@@ -144,13 +145,13 @@ impl Handles {
 
     /// The kernel does not read `handle` by itself: it did not take what it was given.
     pub(super) fn not_passed(&self, handle: u64) {
+        let _unused;
         let mut handles = self.0.lock();
         let Some(file) = handles.files.get_mut(&handle).filter(|file| file.passed) else { return };
         file.passed = false;
         let ino = file.ino;
-        if let Some(users) = handles.users.get_mut(&ino) {
-            users.leave_passed();
-        }
+        _unused = handles.users.get_mut(&ino).and_then(Users::leave_passed);
+        drop(handles);
     }
 
     /// The version of the inode that the kernel reads by itself.
@@ -186,13 +187,15 @@ impl Handles {
 
     /// Ends a handle; returns it, and the reader if that was its last one.
     pub(super) fn release_file(&self, handle: u64) -> Option<(FileHandle, Option<Arc<dyn OpenFile>>)> {
+        // Dropped after the lock.
+        let mut _passed = None;
         let mut handles = self.0.lock();
         let file = handles.files.remove(&handle)?;
         if let Some(users) = handles.users.get_mut(&file.ino) {
             users.all -= 1;
             users.writing -= usize::from(file.writable);
             if file.passed {
-                users.leave_passed();
+                _passed = users.leave_passed();
             }
             if users.all == 0 {
                 handles.users.remove(&file.ino);

@@ -9,7 +9,7 @@
 //! What is there of a file as a whole has two more, see [`whole`].
 //! Readers need no lock: a block is there whole or not at all, and what a crash leaves fails its checksum.
 
-mod index;
+pub(super) mod index;
 pub(super) mod whole;
 
 use std::fs::{self, DirBuilder, File};

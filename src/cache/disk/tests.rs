@@ -15,6 +15,10 @@ use crate::ftp::time::{Modified, Precision};
 
 mod whole;
 
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(60))
+}
+
 const B: u64 = BLOCK as u64;
 /// What a whole block counts.
 const WHOLE: u64 = B + 4096;
@@ -527,7 +531,7 @@ proptest! {
                 }
                 Step::Open { file, version } => {
                     let open = cache.file(&path(&name(file)));
-                    if let Some(whole) = cache.whole(&open, &versions[usize::from(version)], || false) {
+                    if let Some(whole) = cache.whole(&open, &versions[usize::from(version)], soon(), || false) {
                         prop_assert!(whole::bytes(&whole) == *content(seed(file, version), 0..SIZE));
                         prop_assert!(model.contains_key(&(file, version, 0)));
                     }

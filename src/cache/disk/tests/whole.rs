@@ -34,7 +34,7 @@ fn seal(cache: &DiskCache, name: &str, of: &FileVersion) {
 
 /// The whole file, if there is one.
 fn whole(cache: &DiskCache, name: &str, of: &FileVersion) -> Option<Arc<WholeFile>> {
-    cache.whole(&cache.file(&path(name)), of, || false)
+    cache.whole(&cache.file(&path(name)), of, soon(), || false)
 }
 
 /// What the kernel would read.
@@ -107,10 +107,10 @@ fn a_time_that_is_not_exact_is_asked_for_before_a_whole_file_is_believed() {
     seal(&cache, "a", &of(OLD));
     let listed = version(SIZE, OLD - OLD % 60, Precision::Minute);
     let file = cache.file(&path("a"));
-    assert!(cache.whole(&file, &listed, || false).is_none());
-    assert!(cache.whole(&file, &listed, || true).is_none(), "confirmed without being told");
+    assert!(cache.whole(&file, &listed, soon(), || false).is_none());
+    assert!(cache.whole(&file, &listed, soon(), || true).is_none(), "confirmed without being told");
     let other = version(SIZE, OLD - OLD % 60 + 120, Precision::Minute);
-    assert!(cache.whole(&file, &other, || panic!("it cannot be that")).is_none());
+    assert!(cache.whole(&file, &other, soon(), || panic!("it cannot be that")).is_none());
 }
 
 #[test]
