@@ -3,8 +3,8 @@
 //! The proof of each such read is that it ends while no thread of the program runs.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -102,6 +102,30 @@ fn seal(server: &Server, dir: &Path) {
     eventually(CALL, "a whole file on the disk", || (kept(dir, "-index").len() == 1).then_some(()));
     assert!(mount.terminate().success());
     assert_eq!(kept(dir, "").len(), 2, "blocks are left");
+}
+
+/// Of any place and length, as on any mount: the file system of the file on the disk may not allow that.
+#[test]
+fn who_opens_with_o_direct_reads_what_he_likes() {
+    let dir = fresh_dir("cache-");
+    let server = Server::start(tree(), Quirks::default());
+    seal(&server, dir.path());
+    let mount = mount(&server, dir.path());
+    let direct = || {
+        let path = mount.path().join("big");
+        within(CALL, "an open with O_DIRECT", move || {
+            let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
+            let mut piece = [0; 77];
+            file.read_exact_at(&mut piece, 131_071).unwrap();
+            assert!(piece == pattern(1, BIG)[131_071..131_148]);
+            file
+        })
+    };
+    let passed = open(&mount, "big");
+    let beside = direct();
+    assert!(bytes_without(&mount, &passed) == pattern(1, BIG));
+    assert!(bytes(&open(&mount, "big")) == pattern(1, BIG), "an ordinary one beside it");
+    drop((passed, beside));
 }
 
 #[test]
