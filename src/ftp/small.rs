@@ -34,6 +34,9 @@ struct Behind {
     next: Option<(Method, Command)>,
 }
 
+/// The bit of a mode that lets the owner write.
+const OWNER_WRITES: u16 = 0o200;
+
 impl Session {
     /// Whether [`Session::store_small`] can be called: the data connection is there, and the server has shown that it
     /// takes those, that it announces what it takes, and that it keeps TYPE I. Not over TLS, where the server has to
@@ -128,7 +131,9 @@ impl Session {
         let is_known = quirks.settles_behind == Capability::Yes;
         let may_try =
             quirks.settles_behind == Capability::Untold && quirks.asks_behind_data != Capability::No;
-        if !is_known && !may_try {
+        // When the connection breaks, the file has to be sent again, which a mode that is set by then could forbid.
+        let can_be_repeated = wishes.mode.is_none_or(|mode| mode & OWNER_WRITES != 0);
+        if !can_be_repeated || !(is_known || may_try) {
             return None;
         }
         let mut settling = Settling::new(wishes);

@@ -14,6 +14,7 @@ impl Tree {
         self.within_a_directory(path)?;
         let before = match self.entry(path) {
             None => None,
+            Some(Entry { mode, .. }) if mode & 0o200 == 0 => return Err("Permission denied".to_owned()),
             Some(Entry { node: Node::File { bytes, .. }, whole, .. }) => Some((bytes.len(), *whole)),
             Some(_) => return Err("Is a directory".to_owned()),
         };

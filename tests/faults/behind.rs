@@ -10,7 +10,7 @@ use crate::mounted::{Mounted, close, create};
 const FILES: u64 = 8;
 
 /// Stores small files of a mode that no umask gives, and sees that the server has them as they are.
-fn store_all(writing: Writing) -> Mounted {
+fn store_all(writing: Writing, mode: u16) -> Mounted {
     let mounted = Mounted::plain(Tree::bare());
     mounted.break_by(writing);
     mounted.call("a listing", |dir| fs::read_dir(dir).map(Iterator::count)).unwrap();
@@ -21,7 +21,7 @@ fn store_all(writing: Writing) -> Mounted {
         let modified = mounted.call("store", move |dir| {
             let mut file = create(&dir.join(of_it)).unwrap();
             std::io::Write::write_all(&mut file, &content).unwrap();
-            file.set_permissions(fs::Permissions::from_mode(0o604)).unwrap();
+            file.set_permissions(fs::Permissions::from_mode(mode.into())).unwrap();
             let modified = file.metadata().unwrap().mtime();
             close(file).unwrap();
             modified
@@ -29,7 +29,7 @@ fn store_all(writing: Writing) -> Mounted {
         let tree = mounted.server.tree();
         let path = format!("/home/u/{name}");
         assert!(tree.bytes(&path).unwrap() == bytes, "{name}");
-        assert_eq!(tree.mode(&path), Some(0o604), "{name}");
+        assert_eq!(tree.mode(&path), Some(mode), "{name}");
         let time = ftpfs::ftp::time::parse_time_value(tree.time(&path).unwrap().as_bytes()).unwrap();
         assert_eq!(time.seconds, modified, "{name}");
     }
@@ -47,7 +47,7 @@ fn commands_of_the_last(mounted: &Mounted) -> Vec<String> {
 
 #[test]
 fn a_small_file_is_settled_with_the_command_that_stores_it() {
-    let mounted = store_all(Writing::default());
+    let mounted = store_all(Writing::default(), 0o604);
     let commands = commands_of_the_last(&mounted);
     assert_eq!(commands, ["STOR", "SITE", "MFMT", "MLST", "EPSV"], "{:?}", mounted.server.transcript());
     assert_eq!(mounted.server.count("STOR"), FILES as usize);
@@ -65,8 +65,19 @@ fn a_server_that_loses_what_comes_during_a_transfer_is_noticed_and_has_every_fil
     stores_one_of_them_twice(Writing { drops_behind: true, ..Writing::default() });
 }
 
+/// Who has to send a file again must still be allowed to.
+#[test]
+fn files_that_their_owner_may_not_write_are_sent_again_all_the_same() {
+    let good = Writing::default();
+    for writing in
+        [good.clone(), Writing { out_of_turn: true, ..good.clone() }, Writing { drops_behind: true, ..good }]
+    {
+        store_all(writing, 0o404);
+    }
+}
+
 fn stores_one_of_them_twice(writing: Writing) {
-    let mounted = store_all(writing);
+    let mounted = store_all(writing, 0o604);
     let commands = commands_of_the_last(&mounted);
     assert_eq!(commands, ["STOR", "EPSV", "SITE", "MFMT", "MLST"], "{:?}", mounted.server.transcript());
     assert_eq!(mounted.server.count("STOR"), FILES as usize + 1);
