@@ -115,7 +115,7 @@ pub(super) enum Replaces {
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// How many uploads had ended before the one that met it; one that only lacked time passes on what another met.
+    /// How many uploads had ended before the one that told it.
     pub(super) upload: u64,
 }
 
@@ -454,12 +454,13 @@ impl WriteFile {
                 continue;
             }
             // Others may have waited for it as well, and hear of it too.
-            let met = state.failure.clone().filter(|failure| failure.upload >= earlier);
+            let met = state.failure.as_ref().filter(|failure| failure.upload >= earlier);
+            let met = met.map(|failure| failure.error.clone());
             // The upload that we have waited for has used the time up.
-            if let Some(failure) = &met
+            if let Some(error) = &met
                 && bound.deadline().passed()
             {
-                return Err(failure.error.clone().into());
+                return Err(error.clone().into());
             }
             state.busy = true;
             state.goal = Some(state.goal());

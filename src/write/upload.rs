@@ -64,17 +64,13 @@ impl From<FtpError> for End {
 
 /// Uploads `file`, whose state says that it is busy, until the server confirms it or trying makes no sense. `met` is what
 /// the upload before it met: it tells more than that too little time was left for this one.
-pub(super) fn run(file: &Arc<WriteFile>, bound: Bound, met: Option<Failure>) -> Result<Delivered, Error> {
+pub(super) fn run(file: &Arc<WriteFile>, bound: Bound, met: Option<Error>) -> Result<Delivered, Error> {
     let _busy = Busy(file);
     let result = deliver(file, bound);
     let mut state = file.state.lock();
     let upload = state.ended;
-    let result = result.map_err(|error| match (error.kind(), met) {
-        (Kind::DeadlinePassed, Some(met)) => met,
-        _ => Failure { error, upload },
-    });
-    state.failure = result.as_ref().err().cloned();
-    let result = result.map_err(|failure| failure.error);
+    let result = result.map_err(|error| told(error, met));
+    state.failure = result.as_ref().err().map(|error| Failure { error: error.clone(), upload });
     if let Err(error) = &result {
         let unheard = state.stream.is_some() && state.goal.is_none();
         if unheard && is_final(error.kind()) {
@@ -84,6 +80,15 @@ pub(super) fn run(file: &Arc<WriteFile>, bound: Bound, met: Option<Failure>) -> 
         log::debug!("upload of {} failed: {error}", state.path);
     }
     result
+}
+
+/// What an upload that ended by `error` tells those who wait for it, when the one before it met `met`. It is then its own
+/// failure: who has waited for this one alone passes it on as well.
+fn told(error: Error, met: Option<Error>) -> Error {
+    match met {
+        Some(met) if error.kind() == Kind::DeadlinePassed => met,
+        _ => error,
+    }
 }
 
 /// Whether the server itself said no, so that more bytes would be in vain.
@@ -491,5 +496,24 @@ fn pause(
         // The writer has paused: a later stream goes on.
         Some(_) if state.goal.is_none() && state.staged.size() == sent => End::Over,
         _ => End::Again,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: Kind, cause: &str) -> Error {
+        Error::new(kind, "write", "/f", "host", cause)
+    }
+
+    #[test]
+    fn who_only_lacked_time_tells_what_was_met_before() {
+        let (late, cut) = (error(Kind::DeadlinePassed, "late"), error(Kind::Failed, "cut"));
+        assert_eq!(told(late.clone(), Some(cut.clone())).kind(), Kind::Failed);
+        assert_eq!(told(late.clone(), None).kind(), Kind::DeadlinePassed);
+        let full = error(Kind::NoSpace, "full");
+        assert_eq!(told(full, Some(cut)).kind(), Kind::NoSpace);
+        assert_eq!(told(late.clone(), Some(late)).kind(), Kind::DeadlinePassed);
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::common::bounded::{eventually, within};
@@ -216,22 +216,31 @@ fn who_waited_for_an_upload_of_another_hears_what_that_met() {
     let first = flush(&file);
     eventually(CALL, "the first upload to fail", || (mounted.server.cuts() > 0).then_some(()));
     let later = (0..6).map(|_| {
-        thread::sleep(OPERATION / 20);
+        thread::sleep(OPERATION / 10);
         flush(&file)
     });
     let later: Vec<_> = later.collect();
     let (_, result, over) = within(CALL, "close", move || first.join()).unwrap();
     assert_eq!(errno(&result), nix::libc::EIO, "{result:?}");
-    let mut waited = 0;
-    for thread in later {
-        let (begun, result, _) = within(CALL, "close", move || thread.join()).unwrap();
-        // On a busy machine one may have come when the first upload was over, and have begun another.
-        if begun + OPERATION / 4 < over {
-            assert_eq!(errno(&result), nix::libc::EIO, "{result:?}");
+    // This one waits for uploads that pass on what the first met.
+    let last = flush(&file);
+    let join = |thread: JoinHandle<_>| within(CALL, "close", move || thread.join()).unwrap();
+    let later: Vec<_> = later.into_iter().map(join).collect();
+    let passed_on = later.iter().map(|&(_, _, over)| over).max().unwrap();
+    let (mut waited, mut heard) = (0, 0);
+    // On a busy machine one may have come when the upload was over, and have begun another.
+    for (begun, result, _) in &later {
+        if *begun + OPERATION / 4 < over {
+            assert_eq!(errno(result), nix::libc::EIO, "{result:?}");
             waited += 1;
         }
     }
-    assert!(waited > 0, "nobody waited");
+    let (begun, result, _) = join(last);
+    if begun + OPERATION / 8 < passed_on {
+        assert_eq!(errno(&result), nix::libc::EIO, "{result:?}");
+        heard += 1;
+    }
+    assert!(waited > 0 && heard > 0, "nobody waited: {waited}, {heard}");
     mounted.server.quirks().places = None;
     mounted.heal();
     eventually(HEALING, "an fsync", || {
