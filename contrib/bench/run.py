@@ -30,6 +30,7 @@ import data
 import network
 import peers
 import servers
+import trace
 from works import PRELUDE, SCALE, WORKS
 
 HERE = Path(__file__).resolve().parent
@@ -57,6 +58,8 @@ def arguments():
     parser.add_argument("--ftpfs", default=TARGET / "release/ftpfs", metavar="PROGRAM")
     parser.add_argument("--ftpfs-options", default="", metavar="WORDS", help="more of them, such as '-o cache_size=256M'")
     parser.add_argument("--rclone", default="rclone", metavar="PROGRAM")
+    parser.add_argument("--trace", type=Path, metavar="DIR",
+                        help="a file there for each row of each mount: every packet, and where the time of transfers went")
     parser.add_argument("--data", type=Path, metavar="DIR",
                         help="keep the server's files there for the next run (1.4 GB for all rows)")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
@@ -167,7 +170,10 @@ class Bench:
                 mount = peers.Mount(peer, self.target, words)
             seconds, failure = self.shell(work.before.get(peer.kind, ""), self.options.timeout)
             if seconds is not None and not failure:
+                recorder = self.recorder(peer, name) if mount else None
                 seconds, failure = self.shell(work.run[peer.kind], self.options.timeout)
+                if recorder:
+                    recorder.end()
             if mount:
                 peak = mount.peak()
             if seconds is not None and not failure and work.check:
@@ -177,6 +183,13 @@ class Bench:
         if mount:
             mount.end(gently=seconds is not None)
         return seconds, failure, peak
+
+    def recorder(self, peer, name):
+        """What records the packets of a row, if that is wanted."""
+        if not self.options.trace:
+            return None
+        self.options.trace.mkdir(parents=True, exist_ok=True)
+        return trace.Recorder("client", servers.PORT, self.options.trace / f"{self.options.server}-{name}-{peer.name}.txt")
 
     def cell(self, peer, name):
         """A cell of the table, and the peak of memory in KiB."""
