@@ -277,7 +277,8 @@ impl Reader {
         let reaches = |stream: &Stream| {
             // A segment is fetched to its end in any case.
             let step = if stream.is_segment { step.max(SLACK) } else { step };
-            let is_near = stream.next <= at && (from_start || at - stream.next <= step);
+            let is_near =
+                stream.next <= at && (from_start || at - stream.next <= step || stream.comes_by(at));
             // One that waits for a connection of its own, which nobody may need, may wait for long.
             let is_served = stream.is_served || !stream.is_ahead;
             is_near && is_served && at < stream.limit && !stream.stops()

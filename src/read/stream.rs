@@ -129,6 +129,12 @@ impl Stream {
         more
     }
 
+    /// Whether it is about to fetch `at` for a reader who goes on: the kernel asks for pieces out of order, and another
+    /// stream for the one that came first would fetch the same bytes.
+    pub(super) fn comes_by(&self, at: u64) -> bool {
+        self.next <= at && at < self.want && self.window.goes_on_to(at)
+    }
+
     /// A reader waits for `at..end`: it is woken when all of that is there, or a block of it. What it waits for is
     /// still at hand then.
     pub(super) fn await_bytes(&mut self, at: u64, end: u64) {

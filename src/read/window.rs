@@ -74,6 +74,11 @@ impl Window {
         }
     }
 
+    /// Whether a read of `at` is of a reader who has shown that he goes on, and does.
+    pub fn goes_on_to(&self, at: u64) -> bool {
+        self.goes_on && at.abs_diff(self.read_to) <= SLACK
+    }
+
     /// Whether the reader has shown that it goes on.
     pub fn is_sequential(&self) -> bool {
         self.goes_on
@@ -129,6 +134,19 @@ mod tests {
     fn a_first_read_in_the_middle_fetches_only_what_was_asked_for() {
         let mut window = Window::new(500 * MIB, 8 * MIB, Prefetch::Auto);
         assert_eq!(window.read(500 * MIB, 500 * MIB + 4096, 1024 * MIB), 500 * MIB + 4096);
+    }
+
+    #[test]
+    fn pieces_of_a_reader_who_goes_on_may_come_out_of_order() {
+        let size = 1024 * MIB;
+        let mut window = Window::new(500 * MIB, 8 * MIB, Prefetch::Auto);
+        window.read(500 * MIB, 500 * MIB + 4096, size);
+        assert!(!window.goes_on_to(500 * MIB + 4096), "one read says nothing");
+        window.read(500 * MIB + 4096, 500 * MIB + 8192, size);
+        let to = 500 * MIB + 8192;
+        for (at, goes_on) in [(to, true), (to + MIB, true), (to - MIB, true), (to + MIB + 1, false)] {
+            assert_eq!(window.goes_on_to(at), goes_on);
+        }
     }
 
     #[test]

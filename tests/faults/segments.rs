@@ -216,12 +216,14 @@ fn follow(path: &Path, leader: Option<&AtomicUsize>, read: &AtomicUsize) {
     }
 }
 
+/// Fails if the server has sent much more than `needed`.
+fn sent_little_more_than(needed: usize, mounted: &Mounted, what: &str) {
+    let sent = mounted.server.sent();
+    assert!(sent <= needed * 3 / 2, "{what}: {:.2} times", sent as f64 / needed as f64);
+}
+
 #[test]
 fn little_more_is_sent_than_is_read() {
-    let sent = |mounted: &Mounted, what: &str, needed: usize| {
-        let sent = mounted.server.sent();
-        assert!(sent <= needed * 3 / 2, "{what}: {:.2} times", sent as f64 / needed as f64);
-    };
     for (prefetch, cache) in [("prefetch=eager", "cache_size=32M"), ("prefetch=auto", "cache_size=32M")] {
         let mounted = start(SIZE, quirks(), &[prefetch, cache]);
         let path = mounted.path("big");
@@ -232,8 +234,12 @@ fn little_more_is_sent_than_is_read() {
                 scope.spawn(|| follow(&path, Some(&leader), &follower));
             });
         });
-        sent(&mounted, prefetch, SIZE);
+        sent_little_more_than(SIZE, &mounted, prefetch);
     }
+}
+
+#[test]
+fn little_more_is_sent_than_is_read_of_two_files_at_once() {
     let mut two = tree(SIZE);
     two.put("/home/u/too", pattern(9, SIZE));
     let mounted =
@@ -244,7 +250,35 @@ fn little_more_is_sent_than_is_read() {
         readers.map(|reader| reader.join().unwrap())
     });
     assert!(read[0] == pattern(7, SIZE) && read[1] == pattern(9, SIZE));
-    sent(&mounted, "two files", 2 * SIZE);
+    sent_little_more_than(2 * SIZE, &mounted, "two files");
+}
+
+/// As the kernel's readahead may ask: the last of four pieces first.
+#[test]
+fn one_stream_serves_pieces_that_are_asked_for_out_of_order() {
+    const PIECE: usize = 128 * 1024;
+    let size = 8 * MIB;
+    for prefetch in ["prefetch=auto", "prefetch=eager"] {
+        let mut two = tree(size);
+        two.put("/home/u/too", pattern(9, size));
+        // No segments with so few connections.
+        let mounted = Mounted::start(two, quirks(), &[prefetch, "connections=3", "operation_timeout=20"]);
+        // It is known from now on that another transfer costs little here, and bytes much.
+        assert!(read(&mounted, "too") == pattern(9, size));
+        mounted.call("pieces", move |dir| {
+            let file =
+                OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(dir.join("big")).unwrap();
+            let (mut piece, expected) = (vec![0; PIECE], pattern(7, size));
+            let in_order = 0..4;
+            let swapped = (4..size / PIECE).map(|index| index ^ 3);
+            for at in in_order.chain(swapped).map(|index| index * PIECE) {
+                file.read_exact_at(&mut piece, at as u64).unwrap();
+                assert!(piece == expected[at..at + PIECE], "other bytes at {at}");
+            }
+        });
+        assert_eq!(mounted.server.most_sending(), 1, "{prefetch}");
+        assert_eq!(mounted.server.sent(), 2 * size, "{prefetch}");
+    }
 }
 
 #[test]
