@@ -10,6 +10,7 @@ use crate::ftp::features::Capability;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::stream::Stream;
+use crate::ftp::transport;
 use crate::ftp::upload::Upload;
 use crate::ftp::warm::{Readiness, TRIAL, Warm};
 
@@ -92,6 +93,7 @@ impl Session {
             self.control.break_off();
             Unstored::During(error)
         })?;
+        transport::send_last_with_end(&data);
         let stall = self.config.timeouts.stall;
         let plan = Plan {
             before: Vec::new(),

@@ -102,6 +102,9 @@ pub(super) fn all(bench: &mut Bench) {
     bench.measure("20 new small files, one after the other", &mount, || {
         (0..20).for_each(|number| write(&at(&format!("written/n{number:02}"))));
     });
+    bench.measure("20 new files of 13,500 bytes, not quite ten segments", &mount, || {
+        (0..20).for_each(|number| fs::write(at(&format!("written/m{number:02}")), [b'm'; 13_500]).unwrap());
+    });
     bench.measure("one written over", &mount, || write(&at("written/f01")));
     bench.measure("an append to one", &mount, || {
         let mut file = OpenOptions::new().append(true).open(at("written/f02")).unwrap();
