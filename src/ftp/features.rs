@@ -44,12 +44,14 @@ impl Features {
         self.0.contains_key(name)
     }
 
-    /// The argument of `OPTS MLST` that switches on the facts we read, or `None` where all that the server
-    /// has of them are on already (marked `*`, RFC 3659 s.7.8). libunftp 0.24 closes the connection at any
-    /// OPTS that it does not know, so this is sent only when it changes something. What OPTS does not name goes
-    /// off, so the group is named where it is on: it is of use when it is there, and not worth more bytes in listings.
-    pub fn mlst_facts_to_enable(&self) -> Option<String> {
+    /// The argument of `OPTS MLST` that selects the facts we read, or `None` where all that the server has of them
+    /// are on already (marked `*`, RFC 3659 s.7.8), and nothing that makes listings much longer: the owners of ProFTPD
+    /// 1.3.8 are a third of them. libunftp 0.24 closes the connection at any OPTS that it does not know, so this is sent
+    /// only when it changes something. What OPTS does not name goes off, so the group is named where it is on: it is of
+    /// use when it is there, and not worth more bytes in listings.
+    pub fn mlst_facts_to_select(&self) -> Option<String> {
         const KEPT: &str = "unix.group";
+        const LONG: [&str; 3] = ["unix.owner", "unix.ownername", "unix.groupname"];
         const WANTED: [&str; 7] = ["type", "size", "modify", "perm", "unique", "unix.mode", KEPT];
         let mut facts: Vec<(&str, bool)> = self
             .parameters("MLST")?
@@ -60,6 +62,9 @@ impl Features {
                 None => (fact, false),
             })
             .collect();
+        let is_long =
+            |&(name, on): &(&str, bool)| on && LONG.iter().any(|long| name.eq_ignore_ascii_case(long));
+        let has_long = facts.iter().any(is_long);
         // A fact that is listed again and again would make a command longer than any server takes.
         let mut seen = [false; WANTED.len()];
         facts.retain(|&(name, on)| {
@@ -68,7 +73,8 @@ impl Features {
             place.is_some_and(|place| !std::mem::replace(&mut seen[place], true))
         });
         let all_on = facts.iter().all(|&(_, on)| on);
-        (!all_on).then(|| facts.iter().map(|(name, _)| format!("{name};")).collect())
+        (!facts.is_empty() && (has_long || !all_on))
+            .then(|| facts.iter().map(|(name, _)| format!("{name};")).collect())
     }
 }
 
@@ -90,22 +96,30 @@ mod tests {
             assert!(f.has(name), "{name}");
         }
         assert!(!f.has("END") && !f.has("FEATURES:"));
-        assert_eq!(f.mlst_facts_to_enable().as_deref(), Some("type;size;unix.mode;"));
+        assert_eq!(f.mlst_facts_to_select().as_deref(), Some("type;size;unix.mode;"));
         assert_eq!(features("211 no features\r\n"), Features::default());
     }
 
     #[test]
     fn opts_mlst_is_sent_only_when_it_changes_something() {
-        assert_eq!(features("211-\r\n MLST type*;size*;foo;\r\n211 End\r\n").mlst_facts_to_enable(), None);
+        assert_eq!(features("211-\r\n MLST type*;size*;foo;\r\n211 End\r\n").mlst_facts_to_select(), None);
         let with_group = |group: &str| {
-            features(&format!("211-\r\n MLST size;{group};type*;\r\n211 End\r\n")).mlst_facts_to_enable()
+            features(&format!("211-\r\n MLST size;{group};type*;\r\n211 End\r\n")).mlst_facts_to_select()
         };
         assert_eq!(with_group("UNIX.group*").as_deref(), Some("size;UNIX.group;type;"));
         assert_eq!(with_group("UNIX.group").as_deref(), Some("size;type;"));
         let off = "211-\r\n MLST size*;UNIX.group;type*;\r\n211 End\r\n";
-        assert_eq!(features(off).mlst_facts_to_enable(), None);
+        assert_eq!(features(off).mlst_facts_to_select(), None);
         let repeated = features("211-\r\n MLST size;x;Size*;SIZE;type*;\r\n211 End\r\n");
-        assert_eq!(repeated.mlst_facts_to_enable().as_deref(), Some("size;type;"));
-        assert_eq!(features("211-\r\n SIZE\r\n211 End\r\n").mlst_facts_to_enable(), None);
+        assert_eq!(repeated.mlst_facts_to_select().as_deref(), Some("size;type;"));
+        assert_eq!(features("211-\r\n SIZE\r\n211 End\r\n").mlst_facts_to_select(), None);
+        // ProFTPD 1.3.8.
+        let all = "211-\r\n MLST modify*;perm*;size*;type*;unique*;UNIX.group*;UNIX.groupname*;UNIX.mode*;UNIX.owner*;\
+                   UNIX.ownername*;\r\n211 End\r\n";
+        let selected = "modify;perm;size;type;unique;UNIX.group;UNIX.mode;";
+        assert_eq!(features(all).mlst_facts_to_select().as_deref(), Some(selected));
+        assert_eq!(features("211-\r\n MLST UNIX.owner*;\r\n211 End\r\n").mlst_facts_to_select(), None);
+        let off = "211-\r\n MLST type*;UNIX.owner;\r\n211 End\r\n";
+        assert_eq!(features(off).mlst_facts_to_select(), None);
     }
 }

@@ -433,7 +433,7 @@ impl Session {
             // After the login: pyftpdlib 2.2.0 refuses it before. A refusal changes nothing.
             commands.push(Command::with("OPTS", "UTF8 ON"));
         }
-        if let Some(facts) = features.mlst_facts_to_enable() {
+        if let Some(facts) = features.mlst_facts_to_select() {
             commands.push(Command::with("OPTS", format!("MLST {facts}")));
         }
         if !self.profile.is_system_told() {
