@@ -10,7 +10,7 @@ use ftpfs::ftp::session::Session;
 use ftpfs::remote::{Lane, Remote, RemotePath};
 use ftpfs::secret::Secret;
 
-use crate::client::{eventually, watched};
+use crate::client::watched;
 use crate::common_ftpd::pattern;
 
 fn deadline() -> Deadline {
@@ -19,14 +19,21 @@ fn deadline() -> Deadline {
 
 /// Serves `dir` until the runtime is dropped; returns the port.
 fn serve(runtime: &tokio::runtime::Runtime, dir: &Path) -> u16 {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // A port that was only looked up could be another's by the time that the server listens there.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    listener.set_nonblocking(true).unwrap();
     let dir = dir.to_owned();
-    let backend = Box::new(move || unftp_sbe_fs::Filesystem::new(dir.clone()).unwrap());
     runtime.spawn(async move {
-        let server = libunftp::ServerBuilder::new(backend).build().unwrap();
-        server.listen(format!("127.0.0.1:{port}")).await
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        loop {
+            let (connection, _) = listener.accept().await.unwrap();
+            let dir = dir.clone();
+            let backend = Box::new(move || unftp_sbe_fs::Filesystem::new(dir.clone()).unwrap());
+            let server = libunftp::ServerBuilder::new(backend).build().unwrap();
+            tokio::spawn(server.service(connection));
+        }
     });
-    eventually("the server", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     port
 }
 
