@@ -283,7 +283,8 @@ impl Reader {
             let is_served = stream.is_served || !stream.is_ahead;
             is_near && is_served && at < stream.limit && !stream.stops()
         };
-        let id = match state.streams.iter().find(|stream| reaches(stream)).map(|stream| stream.id) {
+        let nearest = state.streams.iter().filter(|stream| reaches(stream)).max_by_key(|stream| stream.next);
+        let id = match nearest.map(|stream| stream.id) {
             Some(id) => id,
             None => {
                 if state.streams.len() >= STREAMS_PER_FILE {

@@ -1,5 +1,6 @@
 //! How far a stream fetches ahead of its reader. Pure.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::cache::Prefetch;
@@ -26,6 +27,10 @@ pub struct Window {
     goes_on: bool,
     largest: u64,
     read_to: u64,
+    /// What was passed over on the way there, less what was read behind it.
+    skipped: u64,
+    /// The last read.
+    last: Range<u64>,
     started: bool,
     prefetch: Prefetch,
 }
@@ -39,13 +44,31 @@ impl Window {
             Prefetch::Auto => FIRST.min(largest),
             Prefetch::Eager => largest,
         };
-        Window { ahead, goes_on: start == 0, largest, read_to: start, started: false, prefetch }
+        Window {
+            ahead,
+            goes_on: start == 0,
+            largest,
+            read_to: start,
+            skipped: 0,
+            last: start..start,
+            started: false,
+            prefetch,
+        }
     }
 
     /// The window of a stream that begins at `start`, where a reader is about to be who has shown that he goes on.
     pub fn going_on(start: u64, largest: u64, prefetch: Prefetch) -> Window {
         let ahead = if prefetch == Prefetch::Off { 0 } else { largest };
-        Window { ahead, goes_on: true, largest, read_to: start, started: true, prefetch }
+        Window {
+            ahead,
+            goes_on: true,
+            largest,
+            read_to: start,
+            skipped: 0,
+            last: start..start,
+            started: true,
+            prefetch,
+        }
     }
 
     /// The reader wants (or has got) the bytes up to `end`, from `offset` on; returns how far to fetch of a
@@ -56,6 +79,7 @@ impl Window {
             self.goes_on = true;
             self.ahead = (self.ahead * 2).clamp(FIRST, self.largest.max(FIRST));
         }
+        self.account(offset, end);
         self.started = true;
         self.read_to = self.read_to.max(end);
         if self.prefetch == Prefetch::Off {
@@ -63,6 +87,16 @@ impl Window {
         }
         let want = end.saturating_add(self.ahead).min(size);
         if size - want <= REST { size } else { want }
+    }
+
+    /// Keeps `skipped`. A read is told of when it has to wait, and again when it is answered.
+    fn account(&mut self, offset: u64, end: u64) {
+        if std::mem::replace(&mut self.last, offset..end) == (offset..end) {
+            return;
+        }
+        let ahead = offset.saturating_sub(self.read_to);
+        let behind = end.min(self.read_to).saturating_sub(offset);
+        self.skipped = self.skipped.saturating_add(ahead).saturating_sub(behind);
     }
 
     /// What a stream that has nothing to do waits for before it goes on, though nobody waits: doing much
@@ -74,9 +108,12 @@ impl Window {
         }
     }
 
-    /// Whether a read of `at` is of a reader who has shown that he goes on, and does.
+    /// Whether a read of `at` is of a reader who has shown that he goes on, and does: he may leave gaps, which a kernel
+    /// that asks out of order fills at once, and one who reads a bit here and there does not.
     pub fn goes_on_to(&self, at: u64) -> bool {
-        self.goes_on && at.abs_diff(self.read_to) <= SLACK
+        let ahead = at.saturating_sub(self.read_to);
+        let gaps = if ahead > 0 { self.skipped } else { 0 };
+        self.goes_on && at.abs_diff(self.read_to).saturating_add(gaps) <= SLACK
     }
 
     /// Whether the reader has shown that it goes on.
@@ -146,6 +183,42 @@ mod tests {
         let to = 500 * MIB + 8192;
         for (at, goes_on) in [(to, true), (to + MIB, true), (to - MIB, true), (to + MIB + 1, false)] {
             assert_eq!(window.goes_on_to(at), goes_on);
+        }
+    }
+
+    #[test]
+    fn who_leaves_gaps_goes_on_only_while_he_fills_them() {
+        const PIECE: u64 = 128 * 1024;
+        let size = 1024 * MIB;
+        let started = || {
+            let mut window = Window::new(0, 8 * MIB, Prefetch::Auto);
+            window.read(0, PIECE, size);
+            window
+        };
+        // Each of these is told of twice, as a read that has to wait is.
+        let mut swapped = started();
+        for piece in (1..4000).map(|piece| (piece ^ 3) * PIECE).filter(|&at| at > 0) {
+            assert!(swapped.goes_on_to(piece), "{piece}");
+            swapped.read(piece, piece + PIECE, size);
+            swapped.read(piece, piece + PIECE, size);
+        }
+        let mut strided = started();
+        let goes_on = |step: u64| {
+            let at = step * 4 * PIECE;
+            let goes_on = strided.goes_on_to(at);
+            strided.read(at, at + PIECE, size);
+            strided.read(at, at + PIECE, size);
+            goes_on
+        };
+        assert_eq!((1..4).map(goes_on).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[test]
+    fn hostile_offsets_are_survived() {
+        let mut window = Window::new(0, 8 * MIB, Prefetch::Auto);
+        for (offset, end) in [(0, 1), (u64::MAX, u64::MAX), (5, 3), (0, u64::MAX), (u64::MAX - 1, 7)] {
+            window.read(offset, end, u64::MAX);
+            let _ = (window.goes_on_to(0), window.goes_on_to(u64::MAX));
         }
     }
 

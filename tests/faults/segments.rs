@@ -253,32 +253,47 @@ fn little_more_is_sent_than_is_read_of_two_files_at_once() {
     sent_little_more_than(2 * SIZE, &mounted, "two files");
 }
 
+/// A mount where it is known that another transfer costs little, and bytes much. No segments with so few connections.
+fn near_and_slow(prefetch: &str) -> Mounted {
+    let mut tree = Tree::bare();
+    tree.put("/home/u/big", pattern(7, SIZE));
+    tree.put("/home/u/too", pattern(9, 4 * MIB));
+    let mounted = Mounted::start(tree, quirks(), &[prefetch, "connections=3", "stall_timeout=20"]);
+    mounted.call("a first file", |dir| follow(&dir.join("too"), None, &AtomicUsize::new(0)));
+    assert_eq!(mounted.server.count("RETR"), 1);
+    mounted
+}
+
+/// Reads these pieces of 128 KiB, one after the other, without the kernel's pages.
+fn read_pieces(dir: &Path, pieces: impl Iterator<Item = usize>) {
+    const PIECE: usize = 128 * 1024;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(dir.join("big")).unwrap();
+    let (mut piece, expected) = (vec![0; PIECE], pattern(7, SIZE));
+    for at in pieces.map(|piece| piece * PIECE) {
+        file.read_exact_at(&mut piece, at as u64).unwrap();
+        assert!(piece == expected[at..at + PIECE], "other bytes at {at}");
+    }
+}
+
 /// As the kernel's readahead may ask: the last of four pieces first.
 #[test]
 fn one_stream_serves_pieces_that_are_asked_for_out_of_order() {
-    const PIECE: usize = 128 * 1024;
-    let size = 8 * MIB;
     for prefetch in ["prefetch=auto", "prefetch=eager"] {
-        let mut two = tree(size);
-        two.put("/home/u/too", pattern(9, size));
-        // No segments with so few connections.
-        let mounted = Mounted::start(two, quirks(), &[prefetch, "connections=3", "operation_timeout=20"]);
-        // It is known from now on that another transfer costs little here, and bytes much.
-        assert!(read(&mounted, "too") == pattern(9, size));
-        mounted.call("pieces", move |dir| {
-            let file =
-                OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(dir.join("big")).unwrap();
-            let (mut piece, expected) = (vec![0; PIECE], pattern(7, size));
-            let in_order = 0..4;
-            let swapped = (4..size / PIECE).map(|index| index ^ 3);
-            for at in in_order.chain(swapped).map(|index| index * PIECE) {
-                file.read_exact_at(&mut piece, at as u64).unwrap();
-                assert!(piece == expected[at..at + PIECE], "other bytes at {at}");
-            }
-        });
-        assert_eq!(mounted.server.most_sending(), 1, "{prefetch}");
-        assert_eq!(mounted.server.sent(), 2 * size, "{prefetch}");
+        let mounted = near_and_slow(prefetch);
+        mounted.call("pieces", |dir| read_pieces(dir, (0..4).chain((4..64).map(|piece| piece ^ 3))));
+        assert_eq!(mounted.server.count("RETR"), 2, "{prefetch}");
     }
+}
+
+/// 128 KiB here and there, with 768 KiB between: another transfer takes less time than what is between.
+#[test]
+fn who_passes_over_much_again_and_again_does_not_wait_for_it() {
+    let mounted = near_and_slow("prefetch=auto");
+    let before = mounted.server.sent();
+    mounted.call("pieces", |dir| read_pieces(dir, (0..4).chain((1..40).map(|step| step * 7))));
+    let sent = mounted.server.sent() - before;
+    assert!(sent < 20 * MIB, "{sent} of {}", 40 * 7 * 128 * 1024);
+    assert!(mounted.server.count("RETR") > 20);
 }
 
 #[test]
