@@ -10,6 +10,9 @@ const FIRST: u64 = 256 * 1024;
 /// How far beside the last byte read a read may be and still count as going on: the kernel's readahead asks
 /// for pieces out of order.
 const SLACK: u64 = 1024 * 1024;
+/// How far behind him a gap that a reader has left still counts, and the most of them.
+const REMEMBERED: u64 = 2 * SLACK;
+const GAPS: usize = 32;
 /// A step forward that is read through while the link is not known yet.
 const STEP: u64 = 512 * 1024;
 /// The shortest and the longest step that is read through however the link is.
@@ -27,10 +30,8 @@ pub struct Window {
     goes_on: bool,
     largest: u64,
     read_to: u64,
-    /// What was passed over on the way there, less what was read behind it.
-    skipped: u64,
-    /// The last read.
-    last: Range<u64>,
+    /// What was passed over on the way there and not read since, in order.
+    gaps: Vec<Range<u64>>,
     started: bool,
     prefetch: Prefetch,
 }
@@ -49,8 +50,7 @@ impl Window {
             goes_on: start == 0,
             largest,
             read_to: start,
-            skipped: 0,
-            last: start..start,
+            gaps: Vec::new(),
             started: false,
             prefetch,
         }
@@ -59,16 +59,7 @@ impl Window {
     /// The window of a stream that begins at `start`, where a reader is about to be who has shown that he goes on.
     pub fn going_on(start: u64, largest: u64, prefetch: Prefetch) -> Window {
         let ahead = if prefetch == Prefetch::Off { 0 } else { largest };
-        Window {
-            ahead,
-            goes_on: true,
-            largest,
-            read_to: start,
-            skipped: 0,
-            last: start..start,
-            started: true,
-            prefetch,
-        }
+        Window { ahead, goes_on: true, largest, read_to: start, gaps: Vec::new(), started: true, prefetch }
     }
 
     /// The reader wants (or has got) the bytes up to `end`, from `offset` on; returns how far to fetch of a
@@ -79,7 +70,7 @@ impl Window {
             self.goes_on = true;
             self.ahead = (self.ahead * 2).clamp(FIRST, self.largest.max(FIRST));
         }
-        self.account(offset, end);
+        self.account(offset..end);
         self.started = true;
         self.read_to = self.read_to.max(end);
         if self.prefetch == Prefetch::Off {
@@ -89,14 +80,23 @@ impl Window {
         if size - want <= REST { size } else { want }
     }
 
-    /// Keeps `skipped`. A read is told of when it has to wait, and again when it is answered.
-    fn account(&mut self, offset: u64, end: u64) {
-        if std::mem::replace(&mut self.last, offset..end) == (offset..end) {
-            return;
+    /// Keeps `gaps`: a read that is told of twice changes nothing.
+    fn account(&mut self, read: Range<u64>) {
+        let fills = |gap: &Range<u64>| gap.start < read.end && read.start < gap.end;
+        if let Some(at) = self.gaps.iter().position(fills) {
+            let left = self.gaps.split_off(at).into_iter().flat_map(|gap| {
+                let (before, behind) = (gap.start..gap.end.min(read.start), gap.start.max(read.end)..gap.end);
+                [before, behind].into_iter().filter(|part| !part.is_empty())
+            });
+            self.gaps.extend(left);
         }
-        let ahead = offset.saturating_sub(self.read_to);
-        let behind = end.min(self.read_to).saturating_sub(offset);
-        self.skipped = self.skipped.saturating_add(ahead).saturating_sub(behind);
+        let forgotten = |gap: &Range<u64>| gap.end.saturating_add(REMEMBERED) < read.start;
+        if self.gaps.first().is_some_and(forgotten) || self.gaps.len() >= GAPS {
+            self.gaps.remove(0);
+        }
+        if self.read_to < read.start && self.started {
+            self.gaps.push(self.read_to..read.start);
+        }
     }
 
     /// What a stream that has nothing to do waits for before it goes on, though nobody waits: doing much
@@ -111,9 +111,11 @@ impl Window {
     /// Whether a read of `at` is of a reader who has shown that he goes on, and does: he may leave gaps, which a kernel
     /// that asks out of order fills at once, and one who reads a bit here and there does not.
     pub fn goes_on_to(&self, at: u64) -> bool {
-        let ahead = at.saturating_sub(self.read_to);
-        let gaps = if ahead > 0 { self.skipped } else { 0 };
-        self.goes_on && at.abs_diff(self.read_to).saturating_add(gaps) <= SLACK
+        let left_out: u64 = match at > self.read_to {
+            true => self.gaps.iter().map(|gap| gap.end - gap.start).fold(0, u64::saturating_add),
+            false => 0,
+        };
+        self.goes_on && at.abs_diff(self.read_to).saturating_add(left_out) <= SLACK
     }
 
     /// Whether the reader has shown that it goes on.
@@ -202,6 +204,14 @@ mod tests {
             swapped.read(piece, piece + PIECE, size);
             swapped.read(piece, piece + PIECE, size);
         }
+        // What is left out counts until it is far behind.
+        let mut once = started();
+        once.read(MIB, MIB + PIECE, size);
+        assert!(!once.goes_on_to(MIB + 3 * PIECE));
+        for at in (MIB + PIECE..4 * MIB).step_by(PIECE as usize) {
+            once.read(at, at + PIECE, size);
+        }
+        assert!(once.goes_on_to(4 * MIB + 2 * PIECE));
         let mut strided = started();
         let goes_on = |step: u64| {
             let at = step * 4 * PIECE;
