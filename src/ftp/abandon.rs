@@ -12,6 +12,7 @@ use crate::ftp::features::Capability;
 use crate::ftp::reply::Reply;
 use crate::ftp::transfer::Transfer;
 use crate::ftp::transport::reset_at_end;
+use crate::ftp::warm::When;
 
 /// How long the end of a download is waited for before the question, where nothing better is known.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -39,7 +40,7 @@ impl Transfer<'_> {
         self.settled = true;
         // It says nothing of how well it went.
         self.next.was_ahead = false;
-        self.ask_ahead(false);
+        self.ask_ahead(When::AfterTransfer);
         Ok(())
     }
 

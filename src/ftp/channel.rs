@@ -47,7 +47,7 @@ enum Pending {
     Passive(SocketAddr),
     /// The server connects here.
     Active(TcpListener),
-    /// It was begun when the last transfer ended.
+    /// It was begun before.
     Ahead(WarmChannel),
 }
 
@@ -170,6 +170,7 @@ impl Session {
         let (stall, profile) = (self.config.timeouts.stall, self.profile.clone());
         let words = plan.transfer.to_string();
         let is_upload = words.starts_with("STOR ") || words.starts_with("APPE ");
+        self.has_transferred = true;
         let next = Next { warm: &mut self.warm, asks_by, is_upload, was_ahead };
         Transfer::new(&mut self.control, data, first, stall, profile, next)
     }
@@ -302,8 +303,7 @@ impl Session {
             self.control.break_off();
             return Err(Error::Misbehaved("it transfers in ASCII although it was told TYPE I").into());
         }
-        if is_ahead && is_announced {
-            // There was a transfer before it in this session.
+        if is_ahead && is_announced && self.has_transferred {
             self.learn_kept_type(&plan.transfer);
         }
         let mut data = match (early, listener) {

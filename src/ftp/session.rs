@@ -38,6 +38,8 @@ pub struct Session {
     pub(crate) tls: Option<TlsContext>,
     /// The data connection of the next transfer.
     pub(crate) warm: Option<Warm>,
+    /// It has had a transfer.
+    pub(crate) has_transferred: bool,
 }
 
 /// Why there is no session.
@@ -91,7 +93,7 @@ impl Session {
         let deadline = deadline.at_most(config.timeouts.login);
         let number = profile.next_connection();
         let control = ControlConnection::new(stream, number, config.timeouts.reply)?;
-        let mut session = Session { control, config, profile, tls: None, warm: None };
+        let mut session = Session { control, config, profile, tls: None, warm: None, has_transferred: false };
         let mode = session.config.tls.as_ref().map_or(TlsMode::Off, |tls| tls.mode);
         if mode == TlsMode::Implicit {
             session.secure(deadline)?;

@@ -12,7 +12,7 @@ use crate::ftp::session::Session;
 use crate::ftp::stream::Stream;
 use crate::ftp::transport;
 use crate::ftp::upload::Upload;
-use crate::ftp::warm::{Readiness, TRIAL, Warm};
+use crate::ftp::warm::{Readiness, TRIAL, Warm, When};
 
 /// Most bytes of such a file: what any system takes at once for a connection that has sent nothing yet.
 pub const SMALL: usize = 64 * 1024;
@@ -106,7 +106,7 @@ impl Session {
         let transfer = match next {
             None => self.transfer(&plan, Stream::plain(data), None, true),
             Some(&(method, _)) => {
-                self.warm = Some(Warm::Asked { method, behind_data: false });
+                self.warm = Some(Warm::Asked { method, when: When::AfterTransfer });
                 self.transfer_asking(&plan, Stream::plain(data), None, true, None)
             }
         };

@@ -12,7 +12,7 @@ use crate::ftp::features::Capability;
 use crate::ftp::profile::ServerProfile;
 use crate::ftp::reply::Reply;
 use crate::ftp::stream::Stream;
-use crate::ftp::warm::{TRIAL, Warm};
+use crate::ftp::warm::{TRIAL, Warm, When};
 use crate::sys;
 
 /// How long the end of the data is said to a server that does not take it.
@@ -165,7 +165,7 @@ impl<'a> Transfer<'a> {
             && self.ended.is_none()
             && self.control.was_announced()
             && self.profile.quirks().asks_behind_data != Capability::No;
-        let asks_first = may_ask_first && self.ask_ahead(true);
+        let asks_first = may_ask_first && self.ask_ahead(When::BehindData);
         let reply = match self.ended.take() {
             Some(reply) => reply,
             None => self.final_reply(deadline)?,
@@ -193,7 +193,7 @@ impl<'a> Transfer<'a> {
             return Err(Error::Refused { command: "the transfer".to_owned(), reply });
         }
         if !may_ask_first {
-            self.ask_ahead(false);
+            self.ask_ahead(When::AfterTransfer);
         }
         if self.next.was_ahead {
             self.profile.learn(|quirks| quirks.note_channel(true, Instant::now()));
@@ -204,13 +204,13 @@ impl<'a> Transfer<'a> {
 
     /// Asks where to connect for the next transfer; whether it was asked. A control connection that is broken shows
     /// itself soon enough.
-    pub(super) fn ask_ahead(&mut self, behind_data: bool) -> bool {
+    pub(super) fn ask_ahead(&mut self, when: When) -> bool {
         let Some(method) = self.next.asks_by.take() else { return false };
         // It names no address of ours: the way is a passive one.
         let request = method.command(self.control.local());
         let is_sent = self.control.send_ahead(&request, Deadline::after(GOODBYE)).is_ok();
         if is_sent {
-            *self.next.warm = Some(Warm::Asked { method, behind_data });
+            *self.next.warm = Some(Warm::Asked { method, when });
         }
         is_sent
     }
@@ -235,7 +235,7 @@ impl Drop for Transfer<'_> {
         if !self.settled {
             self.control.break_off();
         }
-        let asked_first = matches!(self.next.warm, Some(Warm::Asked { behind_data: true, .. }));
+        let asked_first = matches!(self.next.warm, Some(Warm::Asked { when: When::BehindData, .. }));
         if asked_first && !self.settled {
             self.profile.learn(|quirks| {
                 if quirks.asks_behind_data == Capability::Untold {

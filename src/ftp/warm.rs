@@ -3,6 +3,8 @@
 //! ```text
 //! a transfer has ended -> EPSV is sent ahead -> its reply comes -> connecting -> connected
 //! ```
+//! Where that is known to be of use, it is done also when something else was answered: who has asked for a file is about
+//! to open it.
 //!
 //! Nobody waits for any of it: each step is taken when the session is looked at and the one before it is done. The
 //! next transfer then costs one round trip to its first byte instead of three. Commands in between do not hurt
@@ -40,6 +42,17 @@ pub enum Readiness {
     Ready,
 }
 
+/// When it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Before the transfer before was confirmed.
+    BehindData,
+    /// When that was, or by a session that is made ready for one.
+    AfterTransfer,
+    /// When something else was answered, and nothing tells that a transfer follows.
+    AfterAnswer,
+}
+
 /// What there is of it.
 #[derive(Debug)]
 pub(crate) enum Warm {
@@ -47,8 +60,8 @@ pub(crate) enum Warm {
     Asked {
         /// How.
         method: Method,
-        /// Before the transfer before was confirmed.
-        behind_data: bool,
+        /// When.
+        when: When,
     },
     /// It is made, or being made.
     Made(WarmChannel),
@@ -57,6 +70,7 @@ pub(crate) enum Warm {
 /// A data connection that no transfer has used yet.
 #[derive(Debug)]
 pub(crate) struct WarmChannel {
+    when: When,
     /// Does not block.
     socket: TcpStream,
     since: Instant,
@@ -127,10 +141,21 @@ impl Session {
 
     /// Asks for the next data connection, if there is none and the server takes that.
     pub fn ask_channel(&mut self, deadline: Deadline) {
+        self.ask(When::AfterTransfer, deadline);
+    }
+
+    /// As [`Session::ask_channel`], on the chance that there will be a transfer: only where some were of use.
+    pub fn ask_channel_on_chance(&mut self, deadline: Deadline) {
+        if self.profile.quirks().channel_ahead == Capability::Yes {
+            self.ask(When::AfterAnswer, deadline);
+        }
+    }
+
+    fn ask(&mut self, when: When, deadline: Deadline) {
         let Some(method) = self.asks_ahead_by().filter(|_| self.warm.is_none()) else { return };
         // A control connection that is broken shows itself soon enough.
         if self.control.send_ahead(&method.command(self.control.local()), deadline).is_ok() {
-            self.warm = Some(Warm::Asked { method, behind_data: false });
+            self.warm = Some(Warm::Asked { method, when });
         }
     }
 
@@ -141,7 +166,7 @@ impl Session {
         {
             self.connect_ahead(&reply);
         }
-        if let Some(Warm::Asked { behind_data: true, .. }) = self.warm
+        if let Some(Warm::Asked { when: When::BehindData, .. }) = self.warm
             && self.control.is_broken()
         {
             self.learn_asking_behind_data(Capability::No);
@@ -149,8 +174,12 @@ impl Session {
         if let Some(Warm::Made(channel)) = &self.warm
             && !channel.is_usable()
         {
+            // A server that does not keep one for long says nothing of those that are used at once.
+            let counts = channel.when != When::AfterAnswer;
             self.warm = None;
-            self.profile.lost_channel("it was closed");
+            if counts {
+                self.profile.lost_channel("it was closed");
+            }
         }
     }
 
@@ -175,12 +204,12 @@ impl Session {
 
     /// Begins to connect to where the reply says.
     fn connect_ahead(&mut self, reply: &Reply) {
-        let Some(Warm::Asked { method, behind_data }) = self.warm.take() else { return };
+        let Some(Warm::Asked { method, when }) = self.warm.take() else { return };
         if !reply.is_completion() {
             self.profile.lost_channel("it was refused");
             return;
         }
-        if behind_data {
+        if when == When::BehindData {
             self.learn_asking_behind_data(Capability::Yes);
         }
         let believe = self.config.data.pasv_address;
@@ -190,7 +219,7 @@ impl Session {
             return;
         };
         match transport::begin_dial(to, self.config.bind) {
-            Ok(socket) => self.warm = Some(Warm::Made(WarmChannel { socket, since: Instant::now() })),
+            Ok(socket) => self.warm = Some(Warm::Made(WarmChannel { when, socket, since: Instant::now() })),
             Err(error) => self.profile.lost_channel(&error.to_string()),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ftpfs::ftp::features::Capability;
 
-use crate::client::{Client, Options, SAMPLE_NAMES, watched};
+use crate::client::{Client, Options, SAMPLE_NAMES, eventually, watched};
 use crate::common_ftpd::{Ahead, Quirks, Server, Tree};
 
 /// Reads and lists again and again over one connection at a time; all must be right.
@@ -72,5 +72,24 @@ fn they_are_let_go_and_their_sessions_are_kept() {
         let at = commands.iter().rposition(|line| line == "CWD /home/u").unwrap();
         assert_eq!(commands[at + 1], "EPSV", "{commands:?}");
         assert_eq!(server.count("USER"), before);
+    });
+}
+
+#[test]
+fn one_is_made_when_somebody_asks_for_a_file() {
+    watched(|| {
+        let (server, client) = use_again_and_again(Ahead::Serves);
+        // Until the last one is let go.
+        std::thread::sleep(Duration::from_secs(11));
+        let asked = server.count("EPSV");
+        client.remote.stat(&client.path("small"), client.deadline()).unwrap();
+        eventually("it was asked for", || server.count("EPSV") == asked + 1);
+        for _ in 0..3 {
+            client.remote.stat(&client.path("small"), client.deadline()).unwrap();
+        }
+        assert_eq!(client.names("").unwrap(), SAMPLE_NAMES);
+        let commands = server.transcript().concat();
+        let at = commands.iter().rposition(|line| line == "CWD /home/u").unwrap();
+        assert_eq!(commands[at - 1..=at + 1], ["MLST /home/u/small", "CWD /home/u", "MLSD"], "{commands:?}");
     });
 }

@@ -1,7 +1,13 @@
 //! What is lent.
 
+use std::time::Duration;
+
+use crate::deadline::Deadline;
 use crate::ftp::session::Session;
 use crate::remote::pool::{Lane, Pool};
+
+/// Longest time for sending a command that nobody waits for, which the system takes at once where all is well.
+const ASKING: Duration = Duration::from_millis(100);
 
 /// One connection, lent. Given back when dropped; closed instead when it is broken or out of step.
 pub struct Lease {
@@ -40,9 +46,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut session) = self.session.take() else { return };
-        let ready = session.is_ready();
+        let mut ready = session.is_ready();
         // One that was not used says nothing of the server.
         let answered = ready && session.commands_sent() != self.before;
+        if answered && self.lane == Lane::Metadata && !self.pool.has_channel() {
+            // Not under the lock: it sends.
+            session.ask_channel_on_chance(Deadline::after(ASKING));
+            ready = session.is_ready();
+        }
         let mut state = self.pool.0.state.lock();
         if self.lane == Lane::Data {
             state.data -= 1;

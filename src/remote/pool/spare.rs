@@ -45,6 +45,11 @@ impl Pool {
         }
     }
 
+    /// Whether an idle connection has the data connection of its next transfer, or has asked for it.
+    pub(super) fn has_channel(&self) -> bool {
+        self.0.state.lock().idle.iter().any(|idle| idle.session.readiness() > Readiness::Cold)
+    }
+
     fn prepare(&self, deadline: Deadline) {
         let shared = &self.0;
         let mut state = shared.state.lock();

@@ -1,7 +1,9 @@
 //! Who gets a connection, and who has to wait.
 
 use super::*;
+use crate::ftp::data::Method;
 use crate::ftp::scripted::Scripted;
+use crate::ftp::warm::{Warm, When};
 
 fn deadline() -> Deadline {
     Deadline::after(Duration::from_secs(30))
@@ -112,6 +114,6 @@ fn a_connection_that_was_not_used_says_nothing_of_the_server() {
     assert!(pool.lease(Lane::Metadata, deadline()).is_ok(), "it has answered");
 }
 
-fn asked() -> crate::ftp::warm::Warm {
-    crate::ftp::warm::Warm::Asked { method: crate::ftp::data::Method::Epsv, behind_data: false }
+fn asked() -> Warm {
+    Warm::Asked { method: Method::Epsv, when: When::AfterTransfer }
 }
