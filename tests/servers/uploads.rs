@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -360,7 +361,7 @@ impl SmallDisk {
     fn new(size: u64) -> SmallDisk {
         let disk = SmallDisk { dir: fresh_dir("disk-") };
         let options = format!("size={size},uid={UID},gid={UID},mode=755");
-        disk.mount(&["-t", "tmpfs", "-o", &options, "tmpfs"]);
+        succeeded("mount", disk.mount(&["-t", "tmpfs", "-o", &options, "tmpfs"]));
         disk
     }
 
@@ -368,15 +369,19 @@ impl SmallDisk {
         self.dir.path()
     }
 
-    /// The size is the file system's, not the mount's: the server, whose mounts are its own, has it too.
+    /// The size is the file system's, not the mount's: the server, whose mounts are its own, has it too. It cannot be less
+    /// than what is on it, and a session of the server whose upload was given up may have a removed file open for a while.
     fn resize(&self, size: u64) {
-        self.mount(&["-o", &format!("remount,size={size}")]);
+        let options = format!("remount,size={size}");
+        eventually(BOUND, "a file system of another size", || {
+            self.mount(&["-o", &options]).status.success().then_some(())
+        });
     }
 
-    fn mount(&self, arguments: &[&str]) {
+    fn mount(&self, arguments: &[&str]) -> Output {
         let mut arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         arguments.push(self.dir.path().as_os_str());
-        succeeded("mount", output(Duration::from_secs(10), "mount", &arguments));
+        output(Duration::from_secs(10), "mount", &arguments)
     }
 }
 
