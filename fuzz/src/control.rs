@@ -101,7 +101,7 @@ pub fn feat(data: &[u8]) {
             let name = line.trim().split(' ').next().unwrap_or_default();
             assert!(name.is_empty() || features.has(&name.to_ascii_uppercase()), "{name:?}");
         }
-        if let Some(facts) = features.mlst_facts_to_enable() {
+        if let Some(facts) = features.mlst_facts_to_select() {
             let mut sent = Vec::new();
             assert!(Command::with("OPTS", format!("MLST {facts}")).encode(false, &mut sent).is_ok());
             let lower = facts.to_ascii_lowercase();
@@ -114,7 +114,7 @@ pub fn feat(data: &[u8]) {
             // Once they are on, nothing is left to be switched on.
             let on = facts.replace(';', "*;");
             let reply = read(std::iter::once(format!("211-x\r\n MLST {on}\r\n211 x\r\n").as_bytes())).0;
-            assert_eq!(Features::from_reply(&reply[0]).mlst_facts_to_enable(), None);
+            assert_eq!(Features::from_reply(&reply[0]).mlst_facts_to_select(), None);
         }
     }
 }
