@@ -29,6 +29,8 @@ pub struct Quirks {
     pub channels_lost: u8,
     /// When that was counted last.
     pub channel_lost_at: Option<Instant>,
+    /// What came of those that were asked for on the chance that one is needed.
+    pub chances: Chances,
     /// The last login with all commands together failed without a reason.
     pub login_lost: bool,
     /// USER is answered with 331 and PASS with 230: later sessions send both together, and their settings with them.
@@ -57,6 +59,38 @@ const ENOUGH_LOST: u8 = 3;
 
 /// Where they have been of use, those that are lost within this time are lost together, by one trouble of the network.
 const TOGETHER: Duration = Duration::from_secs(10);
+
+/// How often data connections are asked for on the chance that one is needed. Each counts as asked for in vain until a
+/// transfer takes one, whatever became of it: the pause doubles, so that neither ports nor logins are spent on a mount that
+/// is only looked at, or by a server that closes for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chances {
+    in_vain: u8,
+    rests_until: Option<Instant>,
+}
+
+impl Chances {
+    /// The pause after the first.
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    /// It doubles so often, to 21 minutes.
+    const DOUBLED: u8 = 7;
+
+    /// Whether one may be asked for; it counts.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        if self.rests_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.rests_until = Some(now + Chances::PAUSE * (1 << self.in_vain));
+        self.in_vain = (self.in_vain + 1).min(Chances::DOUBLED);
+        true
+    }
+
+    /// A transfer has taken one.
+    pub(crate) fn was_of_use(&mut self) {
+        *self = Chances::default();
+    }
+}
 
 impl Quirks {
     /// Counts a data connection that was made ahead and was of use, or of none; whether no more are to be made is
@@ -150,6 +184,19 @@ fn speaks_of(reply: &Reply, words: &str, path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pause_between_chances_doubles_until_one_is_taken() {
+        let begin = Instant::now();
+        let mut chances = Chances::default();
+        let taken = |chances: &mut Chances, until: u64| -> Vec<u64> {
+            let seconds = (0..until).step_by(10);
+            seconds.filter(|&second| chances.take(begin + Duration::from_secs(second))).collect()
+        };
+        assert_eq!(taken(&mut chances, 6400), [0, 10, 30, 70, 150, 310, 630, 1270, 2550, 3830, 5110, 6390]);
+        chances.was_of_use();
+        assert_eq!(taken(&mut chances, 100), [0, 10, 30, 70]);
+    }
 
     #[test]
     fn channels_that_are_lost_together_count_once_where_they_were_of_use() {

@@ -28,8 +28,10 @@ pub(crate) struct Script {
     pub(crate) tree: BTreeMap<String, Option<Vec<u8>>>,
     /// The next command with this verb loses its connection.
     pub(crate) cut: Option<(&'static str, Cut)>,
-    /// The reply to every command with this verb, instead of doing it.
+    /// The reply to every command with this verb, instead of doing it; none at all where it is empty.
     pub(crate) reply: Option<(&'static str, &'static str)>,
+    /// A command that is no transfer closes the port of the data connection.
+    pub(crate) forgets_port: bool,
     /// The pause after every 64 KiB of an upload.
     pub(crate) pause: Duration,
     /// The commands that came, with their arguments.
@@ -93,6 +95,9 @@ fn serve(mut control: TcpStream, script: &Mutex<Script>) -> Option<()> {
         if cut == Some(Cut::Before) {
             return None;
         }
+        if script.lock().forgets_port && !matches!(verb, "EPSV" | "STOR" | "MLSD") {
+            passive = None;
+        }
         let forced = script.lock().reply.filter(|(wanted, _)| *wanted == verb);
         let reply = match (forced, verb) {
             (Some((_, reply)), _) => reply.to_owned(),
@@ -128,6 +133,9 @@ fn serve(mut control: TcpStream, script: &Mutex<Script>) -> Option<()> {
         };
         if cut == Some(Cut::Instead) {
             return None;
+        }
+        if reply.is_empty() {
+            continue;
         }
         control.write_all(format!("{reply}\r\n").as_bytes()).ok()?;
     }

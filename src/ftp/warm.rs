@@ -23,7 +23,8 @@ use crate::ftp::session::Session;
 use crate::ftp::transport;
 
 /// How long after a transfer a connection is kept for the next one. Servers keep theirs for minutes, but they have
-/// only so many ports for them. pyftpdlib 2.2.0 complains after 30 s where none was made.
+/// only so many ports for them (vsftpd 3.0.3 keeps the port even then, until the next EPSV). pyftpdlib 2.2.0 complains
+/// after 30 s where none was made.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// How long the first byte over one is waited for, until one has been of use.
@@ -144,9 +145,16 @@ impl Session {
         self.ask(When::AfterTransfer, deadline);
     }
 
-    /// As [`Session::ask_channel`], on the chance that there will be a transfer: only where some were of use.
+    /// Whether [`Session::ask_channel_on_chance`] may do something.
+    pub fn may_ask_on_chance(&self) -> bool {
+        let proven = self.profile.quirks().channel_ahead == Capability::Yes;
+        proven && self.warm.is_none() && self.asks_ahead_by().is_some()
+    }
+
+    /// As [`Session::ask_channel`], on the chance that there will be a transfer: only where some were of use, and less
+    /// and less often while there is none.
     pub fn ask_channel_on_chance(&mut self, deadline: Deadline) {
-        if self.profile.quirks().channel_ahead == Capability::Yes {
+        if self.may_ask_on_chance() && self.profile.learn(|quirks| quirks.chances.take(Instant::now())) {
             self.ask(When::AfterAnswer, deadline);
         }
     }
@@ -174,12 +182,9 @@ impl Session {
         if let Some(Warm::Made(channel)) = &self.warm
             && !channel.is_usable()
         {
-            // A server that does not keep one for long says nothing of those that are used at once.
-            let counts = channel.when != When::AfterAnswer;
+            let when = channel.when;
             self.warm = None;
-            if counts {
-                self.profile.lost_channel("it was closed");
-            }
+            self.lost_channel(when, "it was closed");
         }
     }
 
@@ -197,16 +202,30 @@ impl Session {
         self.tend_channel();
         let asks = self.asks_ahead_by().is_some();
         Ok(match self.warm.take() {
-            Some(Warm::Made(channel)) if asks => Some(channel),
+            Some(Warm::Made(channel)) if asks => {
+                if channel.when == When::AfterAnswer {
+                    self.profile.learn(|quirks| quirks.chances.was_of_use());
+                }
+                Some(channel)
+            }
             _ => None,
         })
+    }
+
+    /// A data connection was asked for in vain. One that was on chance says nothing of those that are used at once:
+    /// the server may not keep one for long, or have no port to spare. It has been counted when it was asked for.
+    fn lost_channel(&self, when: When, reason: &str) {
+        match when {
+            When::AfterAnswer => log::debug!("a data connection asked for on chance: {reason}"),
+            When::BehindData | When::AfterTransfer => self.profile.lost_channel(reason),
+        }
     }
 
     /// Begins to connect to where the reply says.
     fn connect_ahead(&mut self, reply: &Reply) {
         let Some(Warm::Asked { method, when }) = self.warm.take() else { return };
         if !reply.is_completion() {
-            self.profile.lost_channel("it was refused");
+            self.lost_channel(when, "it was refused");
             return;
         }
         if when == When::BehindData {
@@ -220,7 +239,7 @@ impl Session {
         };
         match transport::begin_dial(to, self.config.bind) {
             Ok(socket) => self.warm = Some(Warm::Made(WarmChannel { when, socket, since: Instant::now() })),
-            Err(error) => self.profile.lost_channel(&error.to_string()),
+            Err(error) => self.lost_channel(when, &error.to_string()),
         }
     }
 

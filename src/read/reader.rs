@@ -25,6 +25,10 @@ const STREAMS_PER_FILE: usize = 16;
 /// it did not get, and its caller would wait twice as long as promised.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a stream that comes by is waited for while nobody asks for what is between. A kernel that asks out of order
+/// has asked for it by then, and on a slow link another transfer is sooner.
+const COMES_BY: Duration = Duration::from_secs(1);
+
 /// One version of one file, shared by all handles that have it open.
 ///
 /// 1. Bytes are delivered only while the file is this version as far as is known; once it is seen to be
@@ -155,6 +159,8 @@ impl Reader {
         // The block that the disk was asked for last.
         let mut asked = None;
         let mut from_disk = false;
+        // The byte that was missing last, and since when.
+        let mut missing = (offset, Instant::now());
         let mut state = self.state.lock();
         loop {
             if let Some(error) = &state.stale {
@@ -209,7 +215,10 @@ impl Reader {
                 });
                 continue;
             }
-            self.want(&mut state, at, end, deadline)?;
+            if missing.0 != at {
+                missing = (at, Instant::now());
+            }
+            self.want(&mut state, at..end, missing.1, deadline)?;
         }
     }
 
@@ -264,21 +273,24 @@ impl Reader {
         self.spread(state, id, end);
     }
 
-    /// Has the missing byte `at` fetched and waits for news.
+    /// Has the first byte of `range` fetched, which is missing `since` then, and waits for news.
     fn want(
         self: &Arc<Self>,
         state: &mut MutexGuard<'_, State>,
-        at: u64,
-        end: u64,
+        range: Range<u64>,
+        since: Instant,
         deadline: Deadline,
     ) -> Result<(), ReadError> {
+        let (at, end) = (range.start, range.end);
+        let waits_on = since.elapsed() < COMES_BY;
         let from_start = self.sources.remote.profile().rest() == crate::ftp::features::Capability::No;
         let step = self.sources.pace.lock().step();
         let reaches = |stream: &Stream| {
             // A segment is fetched to its end in any case.
             let step = if stream.is_segment { step.max(SLACK) } else { step };
-            let is_near =
-                stream.next <= at && (from_start || at - stream.next <= step || stream.comes_by(at));
+            let comes_by =
+                || stream.comes_by(at) && (waits_on || stream.window.left_out(stream.next..at) <= step);
+            let is_near = stream.next <= at && (from_start || at - stream.next <= step || comes_by());
             // One that waits for a connection of its own, which nobody may need, may wait for long.
             let is_served = stream.is_served || !stream.is_ahead;
             is_near && is_served && at < stream.limit && !stream.stops()
@@ -330,7 +342,8 @@ impl Reader {
         if more || stream.waiters == 1 {
             self.changed.notify_all();
         }
-        self.changed.wait_until(state, deadline.instant());
+        let until = if waits_on { since + COMES_BY } else { deadline.instant() };
+        self.changed.wait_until(state, until.min(deadline.instant()));
         let Some(stream) = state.stream(id) else { return Ok(()) };
         stream.waiters -= 1;
         let Some(failure) = stream.failure.clone() else { return Ok(()) };

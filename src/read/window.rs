@@ -80,7 +80,7 @@ impl Window {
         if size - want <= REST { size } else { want }
     }
 
-    /// Keeps `gaps`: a read that is told of twice changes nothing.
+    /// Keeps `gaps`: a read that is told of twice leaves no gap twice.
     fn account(&mut self, read: Range<u64>) {
         let fills = |gap: &Range<u64>| gap.start < read.end && read.start < gap.end;
         if let Some(at) = self.gaps.iter().position(fills) {
@@ -111,11 +111,14 @@ impl Window {
     /// Whether a read of `at` is of a reader who has shown that he goes on, and does: he may leave gaps, which a kernel
     /// that asks out of order fills at once, and one who reads a bit here and there does not.
     pub fn goes_on_to(&self, at: u64) -> bool {
-        let left_out: u64 = match at > self.read_to {
-            true => self.gaps.iter().map(|gap| gap.end - gap.start).fold(0, u64::saturating_add),
-            false => 0,
-        };
+        let left_out = if at > self.read_to { self.left_out(0..at) } else { 0 };
         self.goes_on && at.abs_diff(self.read_to).saturating_add(left_out) <= SLACK
+    }
+
+    /// How much of `range` the reader has passed over and not asked for since.
+    pub fn left_out(&self, range: Range<u64>) -> u64 {
+        let within = |gap: &Range<u64>| gap.end.min(range.end).saturating_sub(gap.start.max(range.start));
+        self.gaps.iter().map(within).fold(0, u64::saturating_add)
     }
 
     /// Whether the reader has shown that it goes on.
@@ -208,6 +211,8 @@ mod tests {
         let mut once = started();
         once.read(MIB, MIB + PIECE, size);
         assert!(!once.goes_on_to(MIB + 3 * PIECE));
+        assert_eq!(once.left_out(0..MIB + PIECE), MIB - PIECE);
+        assert_eq!(once.left_out(MIB / 2..MIB), MIB / 2);
         for at in (MIB + PIECE..4 * MIB).step_by(PIECE as usize) {
             once.read(at, at + PIECE, size);
         }

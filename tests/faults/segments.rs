@@ -304,6 +304,34 @@ fn who_passes_over_much_again_and_again_does_not_wait_for_it() {
     assert!(mounted.server.count("RETR") > 20);
 }
 
+/// What is passed over takes eight seconds here, two more than a call may last, and another transfer a tenth of one.
+#[test]
+fn a_jump_on_a_slow_link_does_not_wait_for_what_is_between() {
+    let mut tree = tree(SIZE);
+    tree.put("/home/u/before", pattern(9, MIB));
+    let slow = Quirks { slow: Some(Duration::from_millis(500)), ..Quirks::default() };
+    let options = ["prefetch=auto", "connections=3", "stall_timeout=4", "operation_timeout=6"];
+    let mounted = Mounted::start(tree, slow, &options);
+    let dir = mounted.mount.path().to_owned();
+    within(LONG, "a jump", move || {
+        const PIECE: usize = 4096;
+        let direct = |name: &str| {
+            OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(dir.join(name)).unwrap()
+        };
+        let mut piece = vec![0; 128 * 1024];
+        // What a transfer costs on this link is known then.
+        let before = direct("before");
+        for at in (0..MIB).step_by(piece.len()) {
+            before.read_exact_at(&mut piece, at as u64).unwrap();
+        }
+        let (big, expected) = (direct("big"), pattern(7, 2 * MIB));
+        for at in (0..6).map(|read| read * PIECE).chain([MIB]) {
+            big.read_exact_at(&mut piece[..PIECE], at as u64).unwrap();
+            assert!(piece[..PIECE] == expected[at..at + PIECE], "other bytes at {at}");
+        }
+    });
+}
+
 #[test]
 fn others_are_served_while_segments_are_on_their_way() {
     let mounted = start(SIZE, quirks(), &["prefetch=eager", "connections=4"]);

@@ -49,7 +49,8 @@ impl Drop for Lease {
         let mut ready = session.is_ready();
         // One that was not used says nothing of the server.
         let answered = ready && session.commands_sent() != self.before;
-        if answered && self.lane == Lane::Metadata && !self.pool.has_channel() {
+        let may_ask = answered && self.lane == Lane::Metadata && session.may_ask_on_chance();
+        if may_ask && self.pool.lacks_channel() {
             // Not under the lock: it sends.
             session.ask_channel_on_chance(Deadline::after(ASKING));
             ready = session.is_ready();

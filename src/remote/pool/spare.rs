@@ -45,9 +45,10 @@ impl Pool {
         }
     }
 
-    /// Whether an idle connection has the data connection of its next transfer, or has asked for it.
-    pub(super) fn has_channel(&self) -> bool {
-        self.0.state.lock().idle.iter().any(|idle| idle.session.readiness() > Readiness::Cold)
+    /// Whether no idle connection has the data connection of its next transfer, or has asked for it.
+    pub(super) fn lacks_channel(&self) -> bool {
+        let state = self.0.state.lock();
+        !state.closing && state.idle.iter().all(|idle| idle.session.readiness() == Readiness::Cold)
     }
 
     fn prepare(&self, deadline: Deadline) {

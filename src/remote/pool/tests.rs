@@ -1,8 +1,10 @@
 //! Who gets a connection, and who has to wait.
 
 use super::*;
+use crate::ftp::command::Command;
 use crate::ftp::data::Method;
-use crate::ftp::scripted::Scripted;
+use crate::ftp::features::Capability;
+use crate::ftp::scripted::{Script, Scripted};
 use crate::ftp::warm::{Warm, When};
 
 fn deadline() -> Deadline {
@@ -112,6 +114,39 @@ fn a_connection_that_was_not_used_says_nothing_of_the_server() {
     fail();
     drop(used);
     assert!(pool.lease(Lane::Metadata, deadline()).is_ok(), "it has answered");
+}
+
+/// Twenty answers without a transfer, of a server where data connections made ahead were of use; how many logins and how
+/// many EPSV they took.
+fn looked_at(behave: impl Fn(&mut Script)) -> (usize, usize) {
+    let server = Scripted::start(&[]);
+    let profile = Arc::new(ServerProfile::default());
+    let pool = Pool::new(Arc::new(server.config()), profile.clone(), 1).unwrap();
+    drop(pool.lease(Lane::Metadata, deadline()).unwrap());
+    profile.learn_method(Method::Epsv);
+    profile.learn(|quirks| quirks.channel_ahead = Capability::Yes);
+    behave(&mut server.script.lock());
+    server.script.lock().seen.clear();
+    for _ in 0..20 {
+        let answered = || {
+            let mut lease = pool.lease(Lane::Metadata, deadline()).unwrap();
+            lease.session().unwrap().control.exchange(Command::bare("NOOP"), deadline()).is_ok()
+        };
+        while !answered() {}
+    }
+    assert_eq!(profile.quirks().channel_ahead, Capability::Yes, "it says nothing of those used at once");
+    let seen = server.script.lock().seen.clone();
+    let count = |verb: &str| seen.iter().filter(|line| line.split(' ').next() == Some(verb)).count();
+    (count("USER"), count("EPSV"))
+}
+
+#[test]
+fn what_is_asked_for_on_chance_in_vain_is_not_asked_for_at_each_answer() {
+    assert_eq!(looked_at(|_| {}), (0, 1));
+    assert_eq!(looked_at(|script| script.forgets_port = true), (0, 1));
+    assert_eq!(looked_at(|script| script.reply = Some(("EPSV", "450 No port is free"))), (0, 1));
+    assert_eq!(looked_at(|script| script.reply = Some(("EPSV", "421 No port is free"))), (1, 1));
+    assert_eq!(looked_at(|script| script.reply = Some(("EPSV", ""))), (1, 1), "it never answers");
 }
 
 fn asked() -> Warm {
