@@ -459,6 +459,8 @@ fn listed(dir: &Path) -> Vec<std::ffi::OsString> {
 fn a_full_disk_fails_the_upload(kind: Kind) {
     let disk = Disk::default();
     let b = Bench::with(kind, Mode::Passive, |root| disk.mount(&root.join("small")));
+    // Unmounted before the directory that it is in is removed.
+    let _disk = disk;
     let content = vec![7; 8 << 20];
     let error = within(BOUND, "upload", {
         let remote = b.path("small/file");
