@@ -19,7 +19,7 @@ use crate::read::{Patience, ReadError, Sources};
 use crate::remote::{Error, Kind, RemotePath};
 
 /// Streams of one file at once; a further one waits until another ends.
-const STREAMS_PER_FILE: usize = 16;
+pub(super) const STREAMS_PER_FILE: usize = 16;
 
 /// What a reader gave up waiting for is not waited for again so soon: the kernel asks once more, at once, for a page that
 /// it did not get, and its caller would wait twice as long as promised.
@@ -267,8 +267,11 @@ impl Reader {
         let near = |stream: &&mut Stream| stream.start <= end && end <= stream.next + step;
         let stream = state.streams.iter_mut().filter(near).max_by_key(|stream| stream.start);
         let id = stream.as_ref().map(|stream| stream.id);
-        if stream.is_some_and(|stream| stream.extend(offset, end, size)) {
-            self.changed.notify_all();
+        if let Some(stream) = stream {
+            stream.extend(offset, end, size);
+            if stream.is_to_be_woken() {
+                self.changed.notify_all();
+            }
         }
         self.spread(state, id, end);
     }
@@ -300,9 +303,13 @@ impl Reader {
             Some(id) => id,
             None => {
                 if state.streams.len() >= STREAMS_PER_FILE {
-                    // One of them ends soon: those that nobody waits for are told to.
-                    state.streams.iter_mut().filter(|s| s.waiters == 0).for_each(|s| s.stop = true);
-                    self.changed.notify_all();
+                    // One of them ends soon: those that nobody waits for are told to, once. Who waits here too has no news.
+                    let mut untold =
+                        state.streams.iter_mut().filter(|s| s.waiters == 0 && !s.stop).peekable();
+                    if untold.peek().is_some() {
+                        untold.for_each(|s| s.stop = true);
+                        self.changed.notify_all();
+                    }
                     self.changed.wait_until(state, deadline.instant());
                     return Ok(());
                 }
@@ -313,6 +320,9 @@ impl Reader {
                     .iter_mut()
                     .filter(|s| is_idle(s) && !s.window.is_sequential() && s.waiters == 0)
                     .for_each(|s| s.stop = true);
+                if !from_start {
+                    state.streams.iter_mut().filter(|s| !s.is_segment).for_each(Stream::leave);
+                }
                 self.changed.notify_all();
                 let size = self.version.size;
                 let (largest, prefetch) = (self.sources.window, self.sources.prefetch);
@@ -335,11 +345,11 @@ impl Reader {
         };
         let Some(stream) = state.stream(id) else { return Ok(()) };
         stream.is_ahead = false;
-        let more = stream.extend(at, end, self.version.size);
+        stream.extend(at, end, self.version.size);
         stream.waiters += 1;
         stream.await_bytes(at, end);
         // Others who wait for bytes have no news; woken without need, they would wake us in turn.
-        if more || stream.waiters == 1 {
+        if stream.is_to_be_woken() {
             self.changed.notify_all();
         }
         let until = if waits_on { since + COMES_BY } else { deadline.instant() };

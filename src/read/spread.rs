@@ -14,7 +14,7 @@ use crate::ftp::features::Capability;
 use crate::ftp::quirks::FAR;
 
 /// A reader who has not read on for this long has gone elsewhere.
-const GONE: Duration = Duration::from_secs(1);
+pub(super) const GONE: Duration = Duration::from_secs(1);
 /// Streams that wait for a connection at once: each may need a login.
 const AT_ONCE: usize = 4;
 /// When there was no connection for a stream, no other is begun for so long.

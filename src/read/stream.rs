@@ -15,6 +15,7 @@ use crate::ftp::features::Capability;
 use crate::ftp::query::Facts;
 use crate::ftp::warm::Readiness;
 use crate::read::reader::Reader;
+use crate::read::spread::GONE;
 use crate::read::window::Window;
 use crate::remote::{Error, Kind, Lane, Lease, Remote, RemotePath};
 
@@ -63,6 +64,8 @@ pub(super) struct Stream {
     /// Somebody else needs the connection.
     revoked: bool,
     pub(super) waiters: usize,
+    /// Since when somebody reads elsewhere, and nobody has read on here.
+    left: Option<Instant>,
     /// What its transfer brings may be kept on the disk.
     keeps: bool,
     /// So may all of `filling`, which more than one transfer may have brought.
@@ -93,6 +96,7 @@ impl Stream {
             stop: false,
             revoked: false,
             waiters: 0,
+            left: None,
             keeps: false,
             filling_keeps: false,
             awaited: u64::MAX,
@@ -110,6 +114,11 @@ impl Stream {
         (self.limit, self.is_segment) = (size, false);
     }
 
+    /// Whether it waits, with its connection, and has to be told that it is wanted.
+    pub(super) fn is_to_be_woken(&self) -> bool {
+        self.parked && self.is_wanted()
+    }
+
     /// Whether it has something to fetch that makes a parked stream go on.
     fn is_wanted(&self) -> bool {
         let more = self.want.saturating_sub(self.next);
@@ -121,12 +130,25 @@ impl Stream {
         self.stop || self.failure.is_some()
     }
 
-    /// A reader wants, or has, the bytes of `offset..end`; true if there is more to fetch now.
-    pub(super) fn extend(&mut self, offset: u64, end: u64, size: u64) -> bool {
+    /// A reader wants, or has, the bytes of `offset..end`.
+    pub(super) fn extend(&mut self, offset: u64, end: u64, size: u64) {
+        let read_to = self.window.read_to();
         let want = self.window.read(offset, end, size).min(self.limit);
-        let more = want > self.want;
+        // What was asked for before somebody left may be told of again.
+        if self.window.read_to() > read_to {
+            self.left = None;
+        }
         self.want = self.want.max(want);
-        more
+    }
+
+    /// Somebody begins to read elsewhere: perhaps it was the reader of this one, who has no use for the rest of his window.
+    pub(super) fn leave(&mut self) {
+        self.left.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether its reader has gone elsewhere.
+    fn is_left(&self) -> bool {
+        self.waiters == 0 && self.left.is_some_and(|since| since.elapsed() > GONE)
     }
 
     /// Whether it is about to fetch `at` for a reader who goes on: the kernel asks for pieces out of order, and another

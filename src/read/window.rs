@@ -121,6 +121,11 @@ impl Window {
         self.gaps.iter().map(within).fold(0, u64::saturating_add)
     }
 
+    /// The end of what the reader has asked for.
+    pub fn read_to(&self) -> u64 {
+        self.read_to
+    }
+
     /// Whether the reader has shown that it goes on.
     pub fn is_sequential(&self) -> bool {
         self.goes_on

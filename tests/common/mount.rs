@@ -120,6 +120,11 @@ impl Mount {
         process::peak_rss(self.child.id()).expect("ftpfs is not running")
     }
 
+    /// What the program has used of the processors so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        process::processor_time(self.child.id()).expect("ftpfs is not running")
+    }
+
     /// How many names the program knows because the kernel has looked them up, as it tells on SIGUSR1.
     pub(crate) fn known_names(&self) -> usize {
         let told = || self.log().lines().filter(|line| line.ends_with(" names known")).count();

@@ -1,8 +1,9 @@
-//! Processes of other programs: who descends from whom, signals, memory.
+//! Processes of other programs: who descends from whom, signals, what they use.
 
 use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 /// Parents by process, for all processes that can be seen.
 fn parents() -> HashMap<u32, u32> {
@@ -49,6 +50,17 @@ pub(crate) fn peak_rss(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// What a process has used of the processors so far, `None` when it has gone.
+pub(crate) fn processor_time(pid: u32) -> Option<Duration> {
+    /// proc_pid_stat(5) counts in these, 100 in a second wherever Linux runs on this processor.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Fields 14 and 15, utime and stime; the name, which is the second, may hold blanks.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u32>().ok()? + fields.get(12)?.parse::<u32>().ok()?;
+    Some(TICK * ticks)
 }
 
 /// Processes with `text` in an argument, with their command lines as `ps` shows them.

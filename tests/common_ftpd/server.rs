@@ -146,6 +146,11 @@ impl Server {
         self.shared.sent.load(Ordering::SeqCst)
     }
 
+    /// Files and listings that are being sent now.
+    pub(crate) fn sending(&self) -> usize {
+        self.shared.sending.load(Ordering::SeqCst)
+    }
+
     /// The most files and listings that were being sent at one time, since this was asked last.
     pub(crate) fn most_sending(&self) -> usize {
         self.shared.most_sending.swap(0, Ordering::SeqCst)

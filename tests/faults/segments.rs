@@ -304,6 +304,52 @@ fn who_passes_over_much_again_and_again_does_not_wait_for_it() {
     assert!(mounted.server.count("RETR") > 20);
 }
 
+/// Each has a stream of his own, and none has news for another.
+#[test]
+fn readers_of_one_file_who_wait_for_their_bytes_do_nothing_meanwhile() {
+    let slow = Quirks { slow: Some(Duration::from_millis(500)), ..Quirks::default() };
+    let options = ["prefetch=off", "connections=8", "stall_timeout=20", "operation_timeout=20"];
+    let mounted = Mounted::start(tree(SIZE), slow, &options);
+    let dir = mounted.mount.path().to_owned();
+    within(LONG, "readers", move || {
+        let expected = pattern(7, SIZE);
+        thread::scope(|scope| {
+            for reader in 0..4 {
+                let (dir, expected) = (&dir, &expected);
+                scope.spawn(move || read_on(dir, reader * 9 * MIB, reader * 9 * MIB + MIB / 2, expected));
+            }
+        });
+    });
+    // They have waited for four seconds at least.
+    let used = mounted.mount.processor_time();
+    assert!(used < Duration::from_secs(1), "{used:?}");
+}
+
+/// A file that is too small for segments.
+#[test]
+fn who_jumps_away_is_not_sent_the_rest_of_his_window() {
+    const SIZE: usize = 24 * MIB;
+    let mounted = start(SIZE, quirks(), &["prefetch=auto"]);
+    let file = File::open(mounted.path("big")).unwrap();
+    mounted.call("a part", |dir| {
+        let expected = pattern(7, SIZE);
+        // The kernel reads nothing ahead.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(dir.join("big")).unwrap();
+        let mut piece = vec![0; 64 * 1024];
+        for at in (0..2 * MIB).step_by(piece.len()).chain([SIZE - piece.len()]) {
+            file.read_exact_at(&mut piece, at as u64).unwrap();
+            assert!(piece == expected[at..at + piece.len()], "other bytes at {at}");
+        }
+    });
+    let before = mounted.server.sent();
+    eventually(LONG, "nothing is sent", || (mounted.server.sending() == 0).then_some(()));
+    let more = mounted.server.sent() - before;
+    assert!(more < 6 * MIB, "{more} bytes more, of the 8 MiB that are kept ahead");
+    // He may come back.
+    mounted.call("the next part", |dir| read_on(dir, 2 * MIB, 4 * MIB, &pattern(7, SIZE)));
+    drop(file);
+}
+
 /// What is passed over takes eight seconds here, two more than a call may last, and another transfer a tenth of one.
 #[test]
 fn a_jump_on_a_slow_link_does_not_wait_for_what_is_between() {

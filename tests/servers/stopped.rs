@@ -66,10 +66,14 @@ fn stopped(kind: Kind, options: &[&str]) {
         });
         assert!(space.status.success(), "statfs failed");
     }
+    let used = mount.processor_time();
     for (what, thread) in waiting {
         let left = (PROMISE + AT_ONCE).saturating_sub(started.elapsed());
         within(left, what, move || thread.join()).unwrap();
     }
+    // Who waits does nothing else.
+    let used = mount.processor_time() - used;
+    assert!(used < Duration::from_secs(1), "{used:?}");
 
     server.cont();
     // A session of vsftpd 3.0.3 that was stopped answers what is asked, but EPSV no more: its parent takes the signal that

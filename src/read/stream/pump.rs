@@ -9,7 +9,7 @@ use crate::deadline::Deadline;
 use crate::ftp::error::Error as FtpError;
 use crate::ftp::features::Capability;
 use crate::ftp::transfer::Transfer;
-use crate::read::reader::{Reader, State};
+use crate::read::reader::{Reader, STREAMS_PER_FILE, State};
 use crate::remote::Revoke;
 
 /// How long a parked stream keeps its connection for a reader that has shown that it goes on.
@@ -160,6 +160,10 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
             break Ready::Complete;
         }
         if stream.is_wanted() || (parked.is_none() && stream.next < stream.want) {
+            if stream.is_left() {
+                stream.stop = true;
+                break Ready::Unwanted;
+            }
             if goes_on_later && parked_since.is_some_and(|at: Instant| at.elapsed() > UNCHECKED_PAUSE) {
                 break Ready::Check;
             }
@@ -197,6 +201,10 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
                 reader.changed.notify_all();
             });
             parked = Some(pool.park(revoke));
+            if state.streams.len() >= STREAMS_PER_FILE {
+                // Somebody may wait for its place.
+                reader.changed.notify_all();
+            }
         }
         reader.changed.wait_until(&mut state, until);
     };
