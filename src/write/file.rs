@@ -421,21 +421,21 @@ impl WriteFile {
                 return Ok(());
             }
             if state.busy {
-                match &mut state.stream {
+                match state.stream.as_ref().map(|stream| stream.begun) {
                     // It waits for a thread, and need not any more.
-                    Some(stream) if !stream.begun => {
+                    Some(false) => {
                         state.stream = None;
                         state.busy = false;
                         // Who removes the file may wait for it.
                         self.changed.notify_all();
                         continue;
                     }
-                    Some(_) => {
-                        let goal = state.goal();
-                        state.goal.get_or_insert(goal);
+                    // Once: others who wait here would tell us in turn.
+                    Some(true) if state.goal.is_none() => {
+                        state.goal = Some(state.goal());
                         self.changed.notify_all();
                     }
-                    None => {}
+                    Some(true) | None => {}
                 }
                 // An upload has bounds of its own.
                 self.changed.wait(&mut state);

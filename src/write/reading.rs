@@ -71,7 +71,8 @@ impl WriteFile {
             return Err(error.into());
         }
         while state.busy {
-            if let Some(stream) = &mut state.stream {
+            // Once: others who wait here would tell us in turn.
+            if let Some(stream) = state.stream.as_mut().filter(|stream| !stream.revoked) {
                 stream.revoked = true;
                 self.changed.notify_all();
             }

@@ -267,6 +267,32 @@ fn others_are_served_while_an_upload_hangs() {
     mounted.heal();
 }
 
+/// They wait for one upload, and none of them has news for another.
+#[test]
+fn those_who_close_a_file_whose_upload_hangs_do_nothing_meanwhile() {
+    let mounted =
+        Mounted::start(Tree::sample(), Quirks::default(), &["stall_timeout=4", "operation_timeout=5"]);
+    let fault = UploadFault { at: FaultAt::Byte(0), end: FaultEnd::Stalls, times: usize::MAX };
+    mounted.break_by(Writing { fault: Some(fault), ..Writing::default() });
+    let path = mounted.path("new");
+    let file = within(CALL, "write", move || {
+        let mut file = File::create(path).unwrap();
+        file.write_all(&pattern(1, SIZE)).unwrap();
+        file
+    });
+    eventually(CALL, "the upload to hang", || (mounted.server.cuts() > 0).then_some(()));
+    let used = mounted.mount.processor_time();
+    let files = [(); 4].map(|()| file.try_clone().unwrap());
+    let closed = within(3 * CALL, "close", move || {
+        let closes = files.map(|file| thread::spawn(move || close(file).is_ok()));
+        closes.map(|close| close.join().unwrap())
+    });
+    assert_eq!(closed, [false; 4]);
+    let used = mounted.mount.processor_time() - used;
+    assert!(used < Duration::from_secs(1), "{used:?}");
+    mounted.heal();
+}
+
 /// A writer that pauses has sent everything when somebody else needs its only connection. What close() confirms then is
 /// the file as it is: an append that believed it to be empty would replace it.
 #[test]
