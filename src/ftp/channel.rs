@@ -107,6 +107,7 @@ impl Session {
                 Err(Failure::Method(error)) => self.profile.lost_channel(&error.to_string()),
             }
         }
+        self.profile.learn(|quirks| quirks.chances.was_missed());
         let proven = self.profile.method();
         let mut methods = Method::candidates(&self.config.data, self.server_ip(), proven);
         let unreached = self.profile.quirks().unreached;

@@ -90,6 +90,11 @@ impl Chances {
     pub(crate) fn was_of_use(&mut self) {
         *self = Chances::default();
     }
+
+    /// A transfer had none: the next one is not waited for.
+    pub(crate) fn was_missed(&mut self) {
+        self.rests_until = None;
+    }
 }
 
 impl Quirks {
@@ -194,6 +199,8 @@ mod tests {
             seconds.filter(|&second| chances.take(begin + Duration::from_secs(second))).collect()
         };
         assert_eq!(taken(&mut chances, 6400), [0, 10, 30, 70, 150, 310, 630, 1270, 2550, 3830, 5110, 6390]);
+        chances.was_missed();
+        assert_eq!(taken(&mut chances, 100), [0], "one more, and no second one");
         chances.was_of_use();
         assert_eq!(taken(&mut chances, 100), [0, 10, 30, 70]);
     }

@@ -177,6 +177,7 @@ impl Reader {
                 if !from_disk {
                     self.advance(&mut state, offset, end);
                 }
+                self.leave_room(&state);
                 return Ok(out);
             }
             if let Some(piece) = self.piece(&state, at, end) {
@@ -196,6 +197,7 @@ impl Reader {
                 let cause = "the bytes did not come in time";
                 let error = self.sources.remote.error(Kind::DeadlinePassed, "read", &self.path(), cause);
                 state.gave_up = Some((at, Instant::now(), error.clone()));
+                self.leave_room(&state);
                 return Err(ReadError::Remote(error));
             }
             if state.streams.is_empty() && !std::mem::replace(&mut looked_ahead, true) {
@@ -226,6 +228,13 @@ impl Reader {
     /// there. Reads the disk, and may ask the server for the time of the file. Most often there is none.
     pub fn whole(&self, deadline: Deadline) -> Option<Arc<WholeFile>> {
         self.disk.whole(self, deadline)
+    }
+
+    /// A reader waits no more, and perhaps nobody for his stream: who waits for the place of one may have it.
+    fn leave_room(&self, state: &State) {
+        if state.streams.len() >= STREAMS_PER_FILE {
+            self.changed.notify_all();
+        }
     }
 
     /// Gives back what the reader holds: its streams stop.
@@ -313,16 +322,13 @@ impl Reader {
                     self.changed.wait_until(state, deadline.instant());
                     return Ok(());
                 }
-                // A jump: what was fetched for the place before is not gone on with, nor what is fetched ahead there.
+                // What was fetched for one read elsewhere is not gone on with, nor what is fetched ahead there.
                 let is_idle = |s: &Stream| s.parked || self.sources.prefetch == Prefetch::Eager;
                 state
                     .streams
                     .iter_mut()
                     .filter(|s| is_idle(s) && !s.window.is_sequential() && s.waiters == 0)
                     .for_each(|s| s.stop = true);
-                if !from_start {
-                    state.streams.iter_mut().filter(|s| !s.is_segment).for_each(Stream::leave);
-                }
                 self.changed.notify_all();
                 let size = self.version.size;
                 let (largest, prefetch) = (self.sources.window, self.sources.prefetch);
@@ -337,6 +343,7 @@ impl Reader {
                         self.start_stream(state, at..size, Window::going_on(at, largest, prefetch))?
                     }
                     Room::Jump => {
+                        state.streams.iter_mut().filter(|s| !s.is_segment).for_each(Stream::leave);
                         let at = if from_start { 0 } else { at };
                         self.start_stream(state, at..size, Window::new(at, largest, prefetch))?
                     }
@@ -355,9 +362,10 @@ impl Reader {
         let until = if waits_on { since + COMES_BY } else { deadline.instant() };
         self.changed.wait_until(state, until.min(deadline.instant()));
         let Some(stream) = state.stream(id) else { return Ok(()) };
-        stream.waiters -= 1;
+        stream.waits_no_more();
         let Some(failure) = stream.failure.clone() else { return Ok(()) };
         if stream.waiters == 0 {
+            self.leave_room(state);
             state.streams.retain(|stream| stream.id != id);
         }
         Err(ReadError::Remote(failure))

@@ -64,7 +64,7 @@ pub(super) struct Stream {
     /// Somebody else needs the connection.
     revoked: bool,
     pub(super) waiters: usize,
-    /// Since when somebody reads elsewhere, and nobody has read on here.
+    /// Since when somebody reads elsewhere, and nobody has waited here or read on.
     left: Option<Instant>,
     /// What its transfer brings may be kept on the disk.
     keeps: bool,
@@ -139,6 +139,12 @@ impl Stream {
             self.left = None;
         }
         self.want = self.want.max(want);
+    }
+
+    /// One of those who wait does so no more.
+    pub(super) fn waits_no_more(&mut self) {
+        self.waiters -= 1;
+        self.left = self.left.map(|_| Instant::now());
     }
 
     /// Somebody begins to read elsewhere: perhaps it was the reader of this one, who has no use for the rest of his window.

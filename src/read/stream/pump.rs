@@ -51,7 +51,7 @@ pub(super) fn pump(
     let mut meter = Meter { reader, first: None, last: None, bytes: 0, paused: false };
     loop {
         let asked = Instant::now();
-        let ready = ready(reader, id, meter.first);
+        let ready = ready(reader, id, meter.first, !held.is_empty());
         meter.paused |= asked.elapsed() > PAUSED;
         let (next, limit) = match ready {
             Ready::Fetch(next, limit) => {
@@ -141,8 +141,8 @@ enum Ready {
     Check,
 }
 
-/// Waits, parked, until more is wanted.
-fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
+/// Waits, parked, until more is wanted; with the last bytes in hand, only their confirmation is.
+fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>, has_last: bool) -> Ready {
     let pool = reader.sources.remote.pool();
     // Without REST a stream that gave way would begin again at 0, and two that share a connection never end.
     let goes_on_later = reader.sources.remote.profile().rest() != Capability::No;
@@ -160,7 +160,7 @@ fn ready(reader: &Arc<Reader>, id: u64, first_byte: Option<Instant>) -> Ready {
             break Ready::Complete;
         }
         if stream.is_wanted() || (parked.is_none() && stream.next < stream.want) {
-            if stream.is_left() {
+            if goes_on_later && !has_last && stream.is_left() {
                 stream.stop = true;
                 break Ready::Unwanted;
             }
