@@ -270,8 +270,7 @@ fn others_are_served_while_an_upload_hangs() {
 /// They wait for one upload, and none of them has news for another.
 #[test]
 fn those_who_close_a_file_whose_upload_hangs_do_nothing_meanwhile() {
-    let mounted =
-        Mounted::start(Tree::sample(), Quirks::default(), &["stall_timeout=4", "operation_timeout=5"]);
+    let mounted = Mounted::good(Tree::sample());
     let fault = UploadFault { at: FaultAt::Byte(0), end: FaultEnd::Stalls, times: usize::MAX };
     mounted.break_by(Writing { fault: Some(fault), ..Writing::default() });
     let path = mounted.path("new");
