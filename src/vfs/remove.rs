@@ -25,7 +25,7 @@ pub(super) struct HiddenNames {
     prefix: String,
     next: AtomicU64,
     /// Inodes whose hidden files are being removed. Lock order: this, then handles, then the inode table.
-    going: Mutex<HashSet<u64>>,
+    pub(super) going: Mutex<HashSet<u64>>,
     /// One of them has been.
     gone: Condvar,
 }
@@ -260,19 +260,7 @@ impl FileSystem {
     /// After the last close of a file that has a hidden name: removes it.
     pub(super) fn remove_hidden(&self, ino: u64) {
         let Ok(changes) = self.changes() else { return };
-        let (dir, name) = {
-            let mut going = self.hidden.going.lock();
-            if self.handles.is_open(ino) {
-                return;
-            }
-            let table = self.table.lock();
-            let Ok(Place::Entry { dir, name }) = table.place(ino) else { return };
-            let is_hidden = table.is_unlinked(ino) && self.hidden.contain(name.as_bytes());
-            if !is_hidden || !going.insert(ino) {
-                return;
-            }
-            (dir, name)
-        };
+        let Some((dir, name)) = self.claim_hidden(ino) else { return };
         let path = dir.join(&name);
         match changes.remote.remove(&path, self.any_time()) {
             Err(error) if error.kind() != Kind::NotFound => {
@@ -293,6 +281,19 @@ impl FileSystem {
             table.unhold(ino);
         }
         self.hidden.gone.notify_all();
+    }
+
+    /// Where the hidden file of `ino` is that nobody has open: it is going from here on.
+    pub(super) fn claim_hidden(&self, ino: u64) -> Option<(RemotePath, Name)> {
+        let mut going = self.hidden.going.lock();
+        let hidden = {
+            let table = self.table.lock();
+            let Ok(Place::Entry { dir, name }) = table.place(ino) else { return None };
+            let is_hidden = table.is_unlinked(ino) && self.hidden.contain(name.as_bytes());
+            is_hidden.then_some((dir, name))?
+        };
+        // In this order: it may be opened and then hidden at this moment, but never hidden and then opened.
+        (!self.handles.is_open(ino) && going.insert(ino)).then_some(hidden)
     }
 
     /// Removes a file or an empty directory.

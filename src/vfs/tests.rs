@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::thread;
 
 use super::*;
 use crate::cache::{FileVersion, ListingSource, Prefetch, directory};
@@ -498,4 +499,27 @@ fn too_many_names_are_told_of_and_those_that_nobody_has_open_may_go() {
     assert_eq!(mount.fs.leaf(mount.ino(ROOT, "d")), None, "a directory");
     assert!(mount.ino(ROOT, "n01") > inos[38], "a number is never used again");
     mount.fs.release(handle);
+}
+
+#[test]
+fn a_file_that_is_opened_and_then_hidden_stays_until_its_last_close() {
+    let mount = mounted(LinkPolicy::Contain, HOUR);
+    let (fs, ino) = (&mount.fs, mount.ino(ROOT, "f"));
+    let hidden = fs.hidden_name().unwrap();
+    let handle = thread::scope(|scope| {
+        let mut table = fs.table.lock();
+        // Who has closed it before looks whether he was the last one.
+        let closer = scope.spawn(|| fs.claim_hidden(ino));
+        while !fs.hidden.going.is_locked() && !closer.is_finished() {
+            thread::yield_now();
+        }
+        let handle = fs.handles.open_draft(ino, false);
+        table.hidden(ino, (ROOT, &hidden));
+        drop(table);
+        assert_eq!(closer.join().unwrap(), None);
+        handle
+    });
+    fs.handles.release_file(handle).unwrap();
+    assert_eq!(fs.claim_hidden(ino), Some((path("/base"), hidden)));
+    assert_eq!(fs.claim_hidden(ino), None, "it is going");
 }
