@@ -5,6 +5,7 @@
 //! The root's attributes and [`FileSystem::statfs`] never wait. Lock order: inode table, then handles, then
 //! the caches' own; none is held while the server is asked.
 
+mod astray;
 mod attr;
 mod charset;
 mod create;
@@ -49,6 +50,7 @@ pub use setattr::{SetAttr, SetTime};
 
 pub use crate::read::{FileSource, OpenFile};
 
+use astray::Stray;
 use crowd::Crowd;
 use draft::Drafts;
 use handle::Handles;
@@ -93,6 +95,8 @@ pub struct FileSystem {
     hidden: HiddenNames,
     /// Hidden files that are still on the server.
     leftovers: Mutex<Vec<RemotePath>>,
+    /// Files that have lost their name in a change that failed.
+    astray: Mutex<Vec<Stray>>,
     invalidations: Invalidations,
     crowd: Crowd,
     /// Versions that somebody wanted to write while the kernel read them by itself.
@@ -141,7 +145,7 @@ impl FileSystem {
     ) -> (FileSystem, Receiver<Invalidation>) {
         let (invalidations, news) = Invalidations::new();
         let table = Mutex::new(Table::new(directories.base().clone(), config.known_names));
-        let (versions, handles, drafts, hidden, leftovers, unpassed) = Default::default();
+        let (versions, handles, drafts, hidden, leftovers, astray, unpassed) = Default::default();
         let fs = FileSystem {
             config,
             directories,
@@ -155,6 +159,7 @@ impl FileSystem {
             drafts,
             hidden,
             leftovers,
+            astray,
             invalidations,
             crowd: Crowd::new(),
             unpassed,
@@ -327,7 +332,10 @@ impl FileSystem {
     fn ask(&self, dir: &RemotePath, name: &Name, patience: Patience, now: Instant) -> Result<Answer, Error> {
         match patience {
             Patience::CachedOnly => self.directories.cached(dir, name, now).ok_or(Error::WouldBlock),
-            Patience::Until(deadline) => Ok(self.directories.lookup(dir, name, deadline, now)?),
+            Patience::Until(deadline) => {
+                self.put_all_back(deadline);
+                Ok(self.directories.lookup(dir, name, deadline, now)?)
+            }
         }
     }
 

@@ -59,6 +59,9 @@ impl FileSystem {
             return Err(Error::NotADirectory);
         }
         let now = Instant::now();
+        if let Patience::Until(deadline) = patience {
+            self.put_all_back(deadline);
+        }
         let (listing, learned) = match patience {
             Patience::CachedOnly => self.directories.read_cached(&path, now).ok_or(Error::WouldBlock)?,
             Patience::Until(deadline) => self.directories.read(&path, deadline, now)?,

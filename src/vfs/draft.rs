@@ -266,6 +266,8 @@ impl FileSystem {
                 }
             });
         }
+        self.put_all_back(self.any_time());
+        self.tell_of_astray();
         self.remove_leftovers(self.any_time());
         left.into_inner()
     }

@@ -349,6 +349,7 @@ impl FileSystem {
             (Some(answer), _) => Ok(answer),
             (None, Patience::CachedOnly) => Err(Error::WouldBlock),
             (None, Patience::Until(deadline)) => {
+                self.put_all_back(deadline);
                 // It may be asked already.
                 if self.files.settle(&dir.join(name), deadline)
                     && let Some(answer) = known(Instant::now())

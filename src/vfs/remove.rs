@@ -12,7 +12,9 @@ use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
 use crate::remote::{self, Kind, Name, RemotePath};
+use crate::vfs::astray::Stray;
 use crate::vfs::inode::Place;
+use crate::vfs::rename::was_told;
 use crate::vfs::{Error, FileSystem};
 use crate::write::WriteFile;
 
@@ -33,10 +35,10 @@ pub(super) struct HiddenNames {
 /// A file that lost its name and got a hidden one. It stays until its handle is released.
 #[derive(Debug)]
 pub(super) struct Aside {
-    ino: u64,
-    hidden: Name,
+    pub(super) ino: u64,
+    pub(super) hidden: Name,
     /// One of our own, so that the last close of a program does not remove what may have to be put back.
-    handle: u64,
+    pub(super) handle: u64,
 }
 
 /// How a file that is about to lose its name is kept for those who have it open.
@@ -170,6 +172,10 @@ impl FileSystem {
         self.files.leave(&path);
         if let Err(error) = changes.remote.rename(&path, &place, deadline) {
             draft.inspect(|draft| draft.keep());
+            if !was_told(&error) {
+                let name = name.clone();
+                self.put_back(Stray { parent, dir, name, hidden, aside: None }, deadline);
+            }
             return Err(error.into());
         }
         self.blocks.moved(&path, &place);
@@ -192,35 +198,6 @@ impl FileSystem {
             draft.gone();
         }
         self.release(aside.handle);
-    }
-
-    /// Takes [`FileSystem::set_aside`] back: the file gets its name again.
-    pub(super) fn put_back(&self, parent: u64, aside: Aside, name: &Name, deadline: Deadline) {
-        let Aside { ino, hidden, handle } = aside;
-        self.take_back(parent, (ino, &hidden), name, deadline);
-        self.release(handle);
-    }
-
-    fn take_back(&self, parent: u64, (ino, hidden): (u64, &Name), name: &Name, deadline: Deadline) {
-        let (Ok(changes), Ok(dir)) = (self.changes(), self.table.lock().path(parent)) else { return };
-        let (from, to) = (dir.join(hidden), dir.join(name));
-        match changes.remote.rename(&from, &to, deadline) {
-            Ok(()) => {
-                self.blocks.moved(&from, &to);
-                {
-                    let mut table = self.table.lock();
-                    table.unhidden(ino, (parent, name));
-                    table.unhold(ino);
-                }
-                self.relocate();
-                self.versions.moved(&from, &to);
-                if let Some(draft) = self.draft(ino) {
-                    draft.keep();
-                }
-            }
-            Err(error) => log::error!("{to} is now named {from}, which could not be taken back: {error}"),
-        }
-        self.directories.invalidate(&dir);
     }
 
     /// Tells every open file where it is now.
@@ -337,6 +314,7 @@ impl FileSystem {
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let dir = self.table.lock().path(parent)?;
         let path = dir.join(&name);
+        self.put_all_back(deadline);
         if self.holds_unsent(&path) {
             return Err(Error::NotEmpty);
         }

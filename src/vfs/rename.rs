@@ -6,6 +6,7 @@ use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
 use crate::remote::{self, Kind, Name};
+use crate::vfs::astray::Stray;
 use crate::vfs::remove::Kept;
 use crate::vfs::{Error, FileSystem};
 
@@ -83,7 +84,11 @@ impl FileSystem {
         };
         if let Err(error) = renamed {
             match kept {
-                Kept::Aside(aside) => self.put_back(new_parent, aside, &new_name, deadline),
+                Kept::Aside(aside) => {
+                    let (hidden, dir) = (aside.hidden.clone(), new_dir.clone());
+                    let stray = Stray { parent: new_parent, dir, name: new_name, hidden, aside: Some(aside) };
+                    self.put_back(stray, deadline);
+                }
                 // The file that was about to be replaced stays what it is.
                 Kept::Here(here) => {
                     here.iter().for_each(|(_, draft)| draft.keep());
@@ -163,21 +168,21 @@ impl FileSystem {
         refusal: remote::Error,
     ) -> Result<(), remote::Error> {
         let (Ok(changes), Ok(hidden)) = (self.changes(), self.hidden_name()) else { return Err(refusal) };
-        let Some(away) = to.parent().map(|dir| dir.join(&hidden)) else { return Err(refusal) };
+        let Some(dir) = to.parent() else { return Err(refusal) };
+        let away = dir.join(&hidden);
+        let stray = Stray { parent, dir, name: name.clone(), hidden, aside: None };
         match changes.remote.rename(to, &away, deadline) {
             Ok(()) => {}
             // The first refusal tells more than that the target cannot be moved either.
             Err(error) if was_told(&error) => return Err(refusal),
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.put_back(stray, deadline);
+                return Err(error);
+            }
         }
         log::debug!("{to} is replaced by way of {away}, since the server refuses to do it: {refusal}");
         if let Err(error) = changes.remote.rename(from, to, deadline) {
-            if let Err(error) = changes.remote.rename(&away, to, deadline) {
-                log::error!("{to} is now named {away}, which could not be taken back: {error}");
-                if let Ok(dir) = self.table.lock().path(parent) {
-                    self.directories.changed(&dir, name, None);
-                }
-            }
+            self.put_back(stray, deadline);
             return Err(error);
         }
         if let Err(error) = self.remove_any(&away, deadline) {
@@ -189,7 +194,7 @@ impl FileSystem {
 }
 
 /// Whether the server itself said so.
-fn was_told(error: &remote::Error) -> bool {
+pub(super) fn was_told(error: &remote::Error) -> bool {
     !matches!(
         error.kind(),
         Kind::Failed

@@ -132,6 +132,90 @@ fn a_rename_cut_at_any_reply_loses_neither_content() {
 }
 
 #[test]
+fn a_change_of_an_open_file_cut_at_any_reply_loses_neither_content() {
+    #[derive(Debug, Clone, Copy)]
+    struct Point {
+        unlinks: bool,
+        replaces: bool,
+        /// The reader closes it only when the server is back.
+        stays: bool,
+        cut: ReplyCut,
+    }
+    let change = |mounted: &Mounted, unlinks: bool| match unlinks {
+        true => mounted.call("unlink", |dir| fs::remove_file(dir.join("target"))),
+        false => rename(mounted),
+    };
+    let open = |mounted: &Mounted| mounted.call("open", |dir| fs::File::open(dir.join("target"))).unwrap();
+    let mut points = Vec::new();
+    for (unlinks, replaces) in [(true, true), (false, true), (false, false)] {
+        let replies = {
+            let mounted = mounted(replaces);
+            let reader = open(&mounted);
+            mounted.server.quirks().writing.reply_cut =
+                Some(ReplyCut { after: 1000, lost: false, for_ever: false });
+            change(&mounted, unlinks).unwrap();
+            let left = mounted.server.quirks().writing.reply_cut.map_or(0, |cut| cut.after);
+            mounted.call("close", move |_| drop(reader));
+            1000 - left
+        };
+        assert!((2..MOST_REPLIES).contains(&replies), "{replies} replies");
+        for (for_ever, lost) in [(false, false), (false, true), (true, false), (true, true)] {
+            let cut = |after| ReplyCut { after, lost, for_ever };
+            for stays in [false, true].into_iter().filter(|&stays| for_ever || !stays) {
+                points.extend((1..=replies).map(|after| Point { unlinks, replaces, stays, cut: cut(after) }));
+            }
+        }
+    }
+    let rows = table(&points, |&point| {
+        let mounted = mounted(point.replaces);
+        let mut reader = Some(open(&mounted));
+        mounted.server.quirks().writing.reply_cut = Some(point.cut);
+        let result = change(&mounted, point.unlinks);
+        if !point.stays {
+            let reader = reader.take();
+            mounted.call("close", move |_| drop(reader));
+        }
+        mounted.server.quirks().writing.reply_cut = None;
+        // What a look at the directory shows once the server is back.
+        let shown = eventually(HEALING, "what is there", || {
+            let names = mounted.call("ls", |dir| {
+                let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().into_string().unwrap()));
+                let mut names = names.collect::<io::Result<Vec<_>>>()?;
+                names.sort();
+                Ok::<_, io::Error>(names)
+            });
+            names.ok()
+        });
+        let read = reader.map_or(Ok(old()), |mut reader| {
+            mounted.call("read, close", move |_| {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).map(|_| bytes)
+            })
+        });
+        // A file that nobody has open any more goes with its last close, whose end nobody is told.
+        let hides = || mounted.server.tree().names("/home/u").iter().any(|name| name.starts_with(".ftpfs"));
+        eventually(HEALING, "no hidden file", || (!hides()).then_some(()));
+        let (source, target) = (mounted.landed("source"), mounted.landed("target"));
+        println!("{point:?}: {:<12} {shown:?}", errno_name(&result));
+        let done = match point.unlinks {
+            true => source == Some(new()) && target.is_none(),
+            false => source.is_none() && target == Some(new()),
+        };
+        let undone = source == Some(new()) && target == Some(old());
+        let is_shown = shown == mounted.server.tree().names("/home/u");
+        let is_read = read.as_ref().is_ok_and(|bytes| *bytes == old());
+        let right = (done || undone && result.is_err()) && is_shown && is_read;
+        (!right).then(|| {
+            let names = mounted.server.tree().names("/home/u");
+            format!("{point:?}: {result:?}, {names:?}, shown {shown:?}, read {:?}", read.map(|r| r.len()))
+        })
+    });
+    let wrong: Vec<_> = rows.iter().flatten().collect();
+    println!("{} points, {} wrong", rows.len(), wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
 fn a_file_that_is_unlinked_or_replaced_while_open_stays_with_those_who_have_it() {
     for (what, replaces, unlinks) in [
         ("unlink", true, true),
