@@ -62,8 +62,12 @@ impl ServerProfile {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Learns from the greeting what only the server's name tells.
+    /// Learns from the greeting what only the server's name tells, or what costs too much to find out.
     pub(crate) fn learn_greeting(&self, greeting: &Reply) {
+        if greeting.says("pyftpdlib") {
+            // To try it ends the session, and then at times 2.2.0 reads nothing from the next connection.
+            self.learn(|quirks| quirks.settles_behind = Capability::No);
+        }
         if greeting.says("ProFTPD") {
             self.doubles_iac.store(true, Ordering::Relaxed);
         }
@@ -344,6 +348,19 @@ mod tests {
             let reply = ReplyParser::default().push(text.as_bytes()).unwrap().1.unwrap();
             profile.learn_system(&reply);
             assert_eq!(profile.dialect(), dialect, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_answers_out_of_turn_is_known_by_its_name() {
+        for (greeting, known) in [
+            ("220 pyftpdlib 2.2.0 ready.\r\n", Capability::No),
+            ("220 (vsFTPd 3.0.3)\r\n", Capability::Untold),
+        ] {
+            let profile = ServerProfile::default();
+            let reply = ReplyParser::default().push(greeting.as_bytes()).unwrap().1.unwrap();
+            profile.learn_greeting(&reply);
+            assert_eq!(profile.quirks().settles_behind, known, "{greeting}");
         }
     }
 }

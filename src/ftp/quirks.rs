@@ -1,7 +1,7 @@
 //! How a server departs from what RFC 959 lets a client expect, as far as its replies have shown it.
 //!
-//! Nothing here is guessed from a server's name. `Untold` is the state of a server that has not been seen in
-//! the situation; it is then treated as a good one.
+//! Nothing here is guessed from a server's name, but for what is in `ServerProfile::learn_greeting`. `Untold` is the state
+//! of a server that has not been seen in the situation; it is then treated as a good one.
 
 use std::time::{Duration, Instant};
 
