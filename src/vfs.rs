@@ -50,7 +50,7 @@ pub use setattr::{SetAttr, SetTime};
 
 pub use crate::read::{FileSource, OpenFile};
 
-use astray::Stray;
+use astray::Astray;
 use crowd::Crowd;
 use draft::Drafts;
 use handle::Handles;
@@ -95,8 +95,8 @@ pub struct FileSystem {
     hidden: HiddenNames,
     /// Hidden files that are still on the server.
     leftovers: Mutex<Vec<RemotePath>>,
-    /// Files that have lost their name in a change that failed.
-    astray: Mutex<Vec<Stray>>,
+    /// What a change that failed has left in doubt.
+    astray: Astray,
     invalidations: Invalidations,
     crowd: Crowd,
     /// Versions that somebody wanted to write while the kernel read them by itself.
@@ -204,6 +204,8 @@ impl FileSystem {
                 let Timed { value, ttl } = self.attr(&seen);
                 Ok(Timed { value: Some(value), ttl })
             }
+            // The kernel must not believe that longer than it is true.
+            _ if self.is_astray(parent, name) => Ok(Timed { value: None, ttl: Duration::ZERO }),
             _ => Ok(self.timed(None, answer.learned, now)),
         }
     }
@@ -333,7 +335,7 @@ impl FileSystem {
         match patience {
             Patience::CachedOnly => self.directories.cached(dir, name, now).ok_or(Error::WouldBlock),
             Patience::Until(deadline) => {
-                self.put_all_back(deadline);
+                self.settle_doubts(deadline);
                 Ok(self.directories.lookup(dir, name, deadline, now)?)
             }
         }

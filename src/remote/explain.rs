@@ -7,7 +7,7 @@ use crate::ftp::error::Error as FtpError;
 use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::ftp::session::Session;
 use crate::remote::error::{Error, Kind};
-use crate::remote::path::RemotePath;
+use crate::remote::path::{Name, RemotePath};
 use crate::remote::pool::Lane;
 use crate::remote::{Remote, classify};
 
@@ -181,6 +181,29 @@ impl Remote {
             }
             (found, _) => Ok(found),
         })
+    }
+
+    /// Which of two names a directory has, out of one listing.
+    ///
+    /// # Errors
+    /// As [`Remote::find`].
+    pub(crate) fn find_both(
+        &self,
+        dir: &RemotePath,
+        names: [&Name; 2],
+        deadline: Deadline,
+    ) -> Result<[bool; 2], Error> {
+        let list = |session: &mut Session, deadline| self.list_any(session, dir, None, deadline);
+        let listed = match self.attempt("list", dir, Lane::Metadata, deadline, list)? {
+            Ok(listed) => listed,
+            Err(refusal) => return self.find_in_refused(dir, &refusal, deadline).map(|_| [false; 2]),
+        };
+        let has = |name: &Name| listed.listing.entries.iter().any(|entry| *entry.name == *name.as_bytes());
+        let found = names.map(has);
+        match listed.truncated && found.contains(&false) {
+            true => Err(self.error(Kind::Failed, "list", dir, "the server cut the listing short")),
+            false => Ok(found),
+        }
     }
 
     /// What can be said of the entries of a directory that the server does not list. Where it gives no reason

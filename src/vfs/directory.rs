@@ -60,7 +60,7 @@ impl FileSystem {
         }
         let now = Instant::now();
         if let Patience::Until(deadline) = patience {
-            self.put_all_back(deadline);
+            self.settle_doubts(deadline);
         }
         let (listing, learned) = match patience {
             Patience::CachedOnly => self.directories.read_cached(&path, now).ok_or(Error::WouldBlock)?,

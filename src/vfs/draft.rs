@@ -222,7 +222,8 @@ impl FileSystem {
     /// Gives up a draft whose upload can never succeed.
     fn abandon(&self, ino: u64, draft: &Arc<WriteFile>) {
         let mut drafts = self.drafts.lock();
-        if self.handles.is_written(ino) {
+        let is_it = drafts.get(&ino).is_some_and(|now| Arc::ptr_eq(now, draft));
+        if self.handles.is_written(ino) || !is_it {
             return;
         }
         drafts.remove(&ino);
@@ -245,6 +246,7 @@ impl FileSystem {
     pub fn finish(&self) -> usize {
         let Ok(changes) = self.changes() else { return 0 };
         changes.writers.hurry();
+        self.settle_doubts(self.any_time());
         let drafts: Vec<_> = self.drafts.lock().iter().map(|(&ino, draft)| (ino, draft.clone())).collect();
         let left = AtomicUsize::new(0);
         let send = |ino, draft: &Arc<WriteFile>| {
@@ -266,8 +268,7 @@ impl FileSystem {
                 }
             });
         }
-        self.put_all_back(self.any_time());
-        self.tell_of_astray();
+        left.fetch_add(self.tell_of_doubts(), Ordering::Relaxed);
         self.remove_leftovers(self.any_time());
         left.into_inner()
     }

@@ -77,6 +77,9 @@ impl FileSystem {
         if writable {
             self.changes()?;
         }
+        if let Patience::Until(deadline) = patience {
+            self.settle_doubts(deadline);
+        }
         if let Some(opened) = self.open_draft(ino, writable, truncates)? {
             return Ok(opened);
         }
@@ -85,6 +88,14 @@ impl FileSystem {
             (table.kind(ino)?, table.place(ino))
         };
         let place = place.map_err(|error| self.why_nowhere(ino, error))?;
+        if self.table.lock().is_unlinked(ino) {
+            // The kernel still finds it by a name that it has lost, or is getting back.
+            return Err(if matches!(patience, Patience::CachedOnly) {
+                Error::WouldBlock
+            } else {
+                Error::Parted
+            });
+        }
         let Place::Entry { dir, name } = place else { return Err(Error::IsADirectory) };
         match kind {
             EntryKind::File => {}
@@ -139,11 +150,19 @@ impl FileSystem {
         };
         let (reader, whole) = passing.map(|Passable { reader, whole }| (reader, whole)).unzip();
         let open = || reader.unwrap_or_else(|| self.files.open(path, version.clone()));
-        let Opened { handle, whole } = self
-            .handles
-            .open_file(ino, &version, (writable, may_pass), whole, open)
-            .map_err(|Occupied { version }| self.part(ino, &version))?;
+        let opened = self.handles.open_file(ino, &version, (writable, may_pass), whole, open);
         drop(drafts);
+        let Opened { handle, whole } = match (opened, patience) {
+            (Ok(opened), _) => opened,
+            (Err(Occupied::Passed(version)), _) => return Err(self.part(ino, &version)),
+            (Err(Occupied::Leaving), Patience::CachedOnly) => return Err(Error::WouldBlock),
+            (Err(Occupied::Leaving), Patience::Until(deadline)) => {
+                return match self.handles.wait_for_leaving(ino, deadline) {
+                    true => self.open_as(ino, flags, may_pass, patience),
+                    false => Err(Error::TimedOut),
+                };
+            }
+        };
         if !writable {
             let kept = whole.is_some() || !bypass && cached == Cached::This;
             self.foresee_by_open(&dir, &name, &version, kept);
@@ -191,6 +210,9 @@ impl FileSystem {
     pub fn read(&self, handle: u64, offset: u64, len: usize, patience: Patience) -> Result<Vec<u8>, Error> {
         let opened = self.handles.file(handle)?;
         let ino = opened.ino;
+        if let Patience::Until(deadline) = patience {
+            self.settle_doubts(deadline);
+        }
         if let Some(draft) = self.draft(ino) {
             return match (draft.read(offset, len, patience), patience) {
                 // They have ended while it was read, and others may have begun: what is there now is read.
@@ -280,6 +302,9 @@ impl FileSystem {
     /// What the upload met; the bytes are kept and tried again by the next flush.
     pub fn flush(&self, handle: u64, patience: Patience) -> Result<(), Error> {
         let opened = self.handles.file(handle)?;
+        if let Patience::Until(deadline) = patience {
+            self.settle_doubts(deadline);
+        }
         match self.draft(opened.ino) {
             Some(draft) => self.settle(opened.ino, &draft, patience),
             None => Ok(()),
@@ -349,7 +374,6 @@ impl FileSystem {
             (Some(answer), _) => Ok(answer),
             (None, Patience::CachedOnly) => Err(Error::WouldBlock),
             (None, Patience::Until(deadline)) => {
-                self.put_all_back(deadline);
                 // It may be asked already.
                 if self.files.settle(&dir.join(name), deadline)
                     && let Some(answer) = known(Instant::now())

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::cache::{FileId, FileVersion, Frozen, WholeFile};
+use crate::deadline::Deadline;
 use crate::read::OpenFile;
 use crate::remote::RemotePath;
 use crate::vfs::Error;
@@ -30,10 +31,37 @@ struct Passed {
     handles: usize,
 }
 
-/// The kernel reads the inode by itself, and the handle that is asked for cannot be had beside that.
-pub(super) struct Occupied {
-    /// The version that is read.
-    pub(super) version: Arc<FileVersion>,
+/// Why a handle cannot be had.
+pub(super) enum Occupied {
+    /// The kernel reads this version by itself, and the handle that is asked for cannot be had beside that.
+    Passed(Arc<FileVersion>),
+    /// The file is being removed or replaced: see [`Handles::leave_unless_open`].
+    Leaving,
+}
+
+/// A file that nobody has open loses its name on the server: it cannot be opened until this is dropped, for what is read
+/// then would be another file's.
+#[derive(Debug)]
+pub(super) struct Leaving<'a> {
+    handles: &'a Handles,
+    ino: u64,
+}
+
+impl std::fmt::Debug for Handles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handles").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut open = self.handles.0.lock();
+        if let Some(position) = open.leaving.iter().position(|&ino| ino == self.ino) {
+            open.leaving.swap_remove(position);
+        }
+        drop(open);
+        self.handles.1.notify_all();
+    }
 }
 
 /// A handle of a version.
@@ -53,7 +81,7 @@ pub(super) struct DirHandle {
 
 /// The handles that the kernel holds. Numbers are never used again.
 #[derive(Default)]
-pub(super) struct Handles(Mutex<Open>);
+pub(super) struct Handles(Mutex<Open>, Condvar);
 
 #[derive(Default)]
 struct Open {
@@ -62,6 +90,8 @@ struct Open {
     /// The reader of each inode and version, and how many handles use it.
     readers: HashMap<(u64, FileId), (Arc<dyn OpenFile>, usize)>,
     users: HashMap<u64, Users>,
+    /// Inodes that nobody may open; see [`Leaving`].
+    leaving: Vec<u64>,
     directories: HashMap<u64, DirHandle>,
 }
 
@@ -119,12 +149,15 @@ impl Handles {
         open: impl FnOnce() -> Arc<dyn OpenFile>,
     ) -> Result<Opened, Occupied> {
         let mut handles = self.0.lock();
+        if handles.leaving.contains(&ino) {
+            return Err(Occupied::Leaving);
+        }
         let all = handles.users.entry(ino).or_default();
         let whole = match &mut all.passed {
             Some(passed) => {
                 let is_same = passed.version.id == version.id && passed.file.is_good();
                 if !may_pass || !is_same {
-                    return Err(Occupied { version: passed.version.clone() });
+                    return Err(Occupied::Passed(passed.version.clone()));
                 }
                 passed.handles += 1;
                 Some(passed.file.clone())
@@ -167,6 +200,27 @@ impl Handles {
     /// Whether a handle of another version of the inode is open.
     pub(super) fn has_other_version(&self, ino: u64, version: FileId) -> bool {
         self.0.lock().readers.keys().any(|&(of, other)| of == ino && other != version)
+    }
+
+    /// Keeps an inode from being opened by [`Handles::open_file`] while it loses its name. `None`: it is open.
+    pub(super) fn leave_unless_open(&self, ino: u64) -> Option<Leaving<'_>> {
+        let mut handles = self.0.lock();
+        if handles.users.contains_key(&ino) {
+            return None;
+        }
+        handles.leaving.push(ino);
+        Some(Leaving { handles: self, ino })
+    }
+
+    /// Waits until an inode may be opened; false if that is not before the deadline.
+    pub(super) fn wait_for_leaving(&self, ino: u64, deadline: Deadline) -> bool {
+        let mut handles = self.0.lock();
+        while handles.leaving.contains(&ino) {
+            if self.1.wait_until(&mut handles, deadline.instant()).timed_out() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether the inode has a handle.

@@ -12,7 +12,8 @@ use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
 use crate::remote::{self, Kind, Name, RemotePath};
-use crate::vfs::astray::Stray;
+use crate::vfs::astray::{Left, Open, Stray};
+use crate::vfs::handle::Leaving;
 use crate::vfs::inode::Place;
 use crate::vfs::rename::was_told;
 use crate::vfs::{Error, FileSystem};
@@ -43,12 +44,12 @@ pub(super) struct Aside {
 
 /// How a file that is about to lose its name is kept for those who have it open.
 #[derive(Debug)]
-pub(super) enum Kept {
+pub(super) enum Kept<'a> {
     /// It has got a hidden name.
     Aside(Aside),
-    /// Nobody has it open, or all of it is here and stays here until [`FileSystem::stop_wanting`]: its changes,
-    /// if it has any, with its inode.
-    Here(Option<(u64, Arc<WriteFile>)>),
+    /// Nobody has it open, and nobody can open it meanwhile; or all of it is here and stays here until
+    /// [`FileSystem::stop_wanting`]: its changes, if it has any, with its inode.
+    Here(Option<(u64, Arc<WriteFile>)>, Option<Leaving<'a>>),
 }
 
 impl Default for HiddenNames {
@@ -89,12 +90,12 @@ impl FileSystem {
             return Err(Error::IsADirectory);
         }
         let path = dir.join(&name);
-        let here = match self.set_aside(parent, &name, deadline)? {
+        let (here, _leaving) = match self.set_aside(parent, &name, deadline)? {
             Kept::Aside(aside) => {
                 self.leave_aside(aside);
                 return Ok(());
             }
-            Kept::Here(here) => here,
+            Kept::Here(here, leaving) => (here, leaving),
         };
         if let Some((_, draft)) = &here
             && let Err(error) = draft.discard(deadline)
@@ -111,6 +112,9 @@ impl FileSystem {
                 self.stop_wanting(here);
                 if error.kind() == Kind::NotFound {
                     self.directories.changed(&dir, &name, None);
+                } else if !was_told(&error) {
+                    // It may be gone.
+                    self.directories.invalidate(&dir);
                 }
                 return Err(error.into());
             }
@@ -126,21 +130,21 @@ impl FileSystem {
     }
 
     /// Gives an open file that is about to lose its name a hidden one, unless all of it is here. What it
-    /// returns goes to [`FileSystem::leave_aside`] or [`FileSystem::put_back`], or to
+    /// returns goes to [`FileSystem::leave_aside`] or [`FileSystem::settle_after_failure`], or to
     /// [`FileSystem::stop_wanting`].
-    pub(super) fn set_aside(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Kept, Error> {
-        let Some(ino) = self.table.lock().number(parent, name) else { return Ok(Kept::Here(None)) };
-        let is_open = self.handles.is_open(ino);
+    pub(super) fn set_aside(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Kept<'_>, Error> {
+        let Some(ino) = self.table.lock().number(parent, name) else { return Ok(Kept::Here(None, None)) };
+        let leaving = self.handles.leave_unless_open(ino);
         {
             // Its last writer may close it at this moment, and what is here would go.
             let drafts = self.drafts.lock();
-            if let Some(draft) = drafts.get(&ino).filter(|draft| !is_open || draft.is_whole()) {
+            if let Some(draft) = drafts.get(&ino).filter(|draft| leaving.is_some() || draft.is_whole()) {
                 draft.want();
-                return Ok(Kept::Here(Some((ino, draft.clone()))));
+                return Ok(Kept::Here(Some((ino, draft.clone())), leaving));
             }
         }
-        if !is_open {
-            return Ok(Kept::Here(None));
+        if leaving.is_some() {
+            return Ok(Kept::Here(None, leaving));
         }
         let handle = self.handles.open_draft(ino, false);
         match self.hide(ino, (parent, name), deadline) {
@@ -173,8 +177,9 @@ impl FileSystem {
         if let Err(error) = changes.remote.rename(&path, &place, deadline) {
             draft.inspect(|draft| draft.keep());
             if !was_told(&error) {
-                let name = name.clone();
-                self.put_back(Stray { parent, dir, name, hidden, aside: None }, deadline);
+                let left = Left::Perhaps { seen: false };
+                let stray = Stray { parent, dir, name: name.clone(), hidden, ino: Some(ino), left };
+                self.settle_after_failure(Open::Stray(stray), deadline);
             }
             return Err(error.into());
         }
@@ -314,7 +319,7 @@ impl FileSystem {
         let Patience::Until(deadline) = patience else { return Err(Error::WouldBlock) };
         let dir = self.table.lock().path(parent)?;
         let path = dir.join(&name);
-        self.put_all_back(deadline);
+        self.settle_doubts(deadline);
         if self.holds_unsent(&path) {
             return Err(Error::NotEmpty);
         }

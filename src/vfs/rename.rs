@@ -6,7 +6,7 @@ use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
 use crate::remote::{self, Kind, Name};
-use crate::vfs::astray::Stray;
+use crate::vfs::astray::{Doubt, Left, Open, Stray};
 use crate::vfs::remove::Kept;
 use crate::vfs::{Error, FileSystem};
 
@@ -72,9 +72,9 @@ impl FileSystem {
             Some(target) if target.kind != EntryKind::Directory => {
                 self.clear_the_way(new_parent, &new_name, deadline)?
             }
-            _ => Kept::Here(None),
+            _ => Kept::Here(None, None),
         };
-        let is_there = matches!(kept, Kept::Here(_));
+        let is_there = matches!(kept, Kept::Here(..));
         self.leave_both(&from, &to);
         let renamed = match changes.remote.rename(&from, &to, deadline) {
             Err(error) if is_there && target.is_some() && may_be_in_the_way(&error) => {
@@ -86,11 +86,18 @@ impl FileSystem {
             match kept {
                 Kept::Aside(aside) => {
                     let (hidden, dir) = (aside.hidden.clone(), new_dir.clone());
-                    let stray = Stray { parent: new_parent, dir, name: new_name, hidden, aside: Some(aside) };
-                    self.put_back(stray, deadline);
+                    let left = Left::Aside(aside);
+                    let stray = Stray { parent: new_parent, dir, name: new_name, hidden, ino: None, left };
+                    self.settle_after_failure(Open::Stray(stray), deadline);
+                }
+                // Its bytes must not replace those of the file that may have its name.
+                Kept::Here(Some((ino, draft)), _leaving) if !was_told(&error) => {
+                    let (from, to, size) = (from.clone(), to.clone(), entry.size);
+                    let doubt = Doubt { ino, draft, parent: new_parent, name: new_name, from, to, size };
+                    self.settle_after_failure(Open::Doubt(doubt), deadline);
                 }
                 // The file that was about to be replaced stays what it is.
-                Kept::Here(here) => {
+                Kept::Here(here, _leaving) => {
                     here.iter().for_each(|(_, draft)| draft.keep());
                     self.stop_wanting(here);
                 }
@@ -100,6 +107,8 @@ impl FileSystem {
             }
             if !was_told(&error) {
                 // The server may have done it, or do it yet.
+                self.directories.invalidate(&dir);
+                self.directories.invalidate(&new_dir);
                 self.forget_blocks(entry.kind, &from, &to);
             }
             return Err(error.into());
@@ -121,7 +130,7 @@ impl FileSystem {
         }
         match kept {
             Kept::Aside(aside) => self.leave_aside(aside),
-            Kept::Here(here) => self.stop_wanting(here),
+            Kept::Here(here, _leaving) => self.stop_wanting(here),
         }
         if let Some(ino) = ino {
             self.let_go(ino);
@@ -144,10 +153,10 @@ impl FileSystem {
     }
 
     /// Makes sure that who has the target of a rename open keeps what it has.
-    fn clear_the_way(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Kept, Error> {
+    fn clear_the_way(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Kept<'_>, Error> {
         let kept = self.set_aside(parent, name, deadline)?;
         // Nothing of it is sent any more.
-        if let Kept::Here(Some((ino, draft))) = &kept
+        if let Kept::Here(Some((ino, draft)), _) = &kept
             && let Err(error) = draft.discard(deadline)
         {
             self.stop_wanting(Some((*ino, draft.clone())));
@@ -170,19 +179,22 @@ impl FileSystem {
         let (Ok(changes), Ok(hidden)) = (self.changes(), self.hidden_name()) else { return Err(refusal) };
         let Some(dir) = to.parent() else { return Err(refusal) };
         let away = dir.join(&hidden);
-        let stray = Stray { parent, dir, name: name.clone(), hidden, aside: None };
+        let ino = self.table.lock().number(parent, name);
+        let left = Left::Perhaps { seen: false };
+        let stray = Stray { parent, dir, name: name.clone(), hidden, ino, left };
         match changes.remote.rename(to, &away, deadline) {
             Ok(()) => {}
             // The first refusal tells more than that the target cannot be moved either.
             Err(error) if was_told(&error) => return Err(refusal),
             Err(error) => {
-                self.put_back(stray, deadline);
+                self.settle_after_failure(Open::Stray(stray), deadline);
                 return Err(error);
             }
         }
         log::debug!("{to} is replaced by way of {away}, since the server refuses to do it: {refusal}");
         if let Err(error) = changes.remote.rename(from, to, deadline) {
-            self.put_back(stray, deadline);
+            let stray = Stray { left: Left::Surely, ..stray };
+            self.settle_after_failure(Open::Stray(stray), deadline);
             return Err(error);
         }
         if let Err(error) = self.remove_any(&away, deadline) {

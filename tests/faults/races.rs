@@ -307,3 +307,37 @@ fn a_close_does_not_wait_for_what_others_write_on() {
     closed.unwrap();
     assert!(!was_over && took < Duration::from_secs(8), "{took:?}");
 }
+
+#[test]
+fn who_opens_a_file_that_is_being_removed_or_replaced_reads_one_of_both_or_finds_none() {
+    for (verb, replaces) in [("DELE", false), ("RNTO", true)] {
+        let (old, new) = (pattern(1, 1000), pattern(2, 2000));
+        let mut tree = holding("target", old.clone());
+        tree.put("/home/u/source", new.clone());
+        let mounted = Mounted::start(tree, Quirks::default(), &["attr_timeout=60", "cache_timeout=60"]);
+        mounted.call("stat", |dir| fs::metadata(dir.join("target"))).unwrap();
+        mounted.break_by(Writing { slow_names: Some(Duration::from_millis(500)), ..Writing::default() });
+        let (source, target) = (mounted.path("source"), mounted.path("target"));
+        let change = thread::spawn(move || match replaces {
+            true => fs::rename(source, target),
+            false => fs::remove_file(target),
+        });
+        eventually(CALL, "the command", || (mounted.server.count(verb) > 0).then_some(()));
+        let opened = mounted.call("open", |dir| File::open(dir.join("target")));
+        within(CALL, "change", move || change.join()).unwrap().unwrap();
+        match opened {
+            Ok(mut file) => {
+                let read = mounted.call("read", move |_| {
+                    let mut bytes = Vec::new();
+                    file.read_to_end(&mut bytes).map(|_| bytes)
+                });
+                let read = read.unwrap();
+                assert!(replaces && read == new || read == old, "{verb}: {} bytes of neither", read.len());
+            }
+            Err(error) => {
+                let is_gone = !replaces && error.raw_os_error() == Some(libc::ENOENT);
+                assert!(is_gone, "{verb}: {error}");
+            }
+        }
+    }
+}

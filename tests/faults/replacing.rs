@@ -216,6 +216,99 @@ fn a_change_of_an_open_file_cut_at_any_reply_loses_neither_content() {
 }
 
 #[test]
+fn a_change_of_a_file_that_is_being_written_cut_for_good_loses_no_byte_that_was_confirmed() {
+    #[derive(Debug, Clone, Copy)]
+    struct Point {
+        /// Of the file, all is written anew; else a part.
+        whole: bool,
+        unlinks: bool,
+        cut: ReplyCut,
+    }
+    let mut patched = old();
+    patched[500..506].copy_from_slice(b"unsent");
+    let written = |whole: bool| if whole { b"all of it".to_vec() } else { patched.clone() };
+    let points: Vec<_> =
+        [(false, true), (false, false), (true, true), (true, false)]
+            .into_iter()
+            .flat_map(|(whole, unlinks)| {
+                let cuts = (1..=4).flat_map(move |after| [false, true].map(|lost| (after, lost)));
+                cuts.map(move |(after, lost)| ReplyCut { after, lost, for_ever: true })
+                    .map(move |cut| Point { whole, unlinks, cut })
+            })
+            .filter(|point| point.cut.after <= if point.unlinks { 2 } else { 4 })
+            .collect();
+    let rows = table(&points, |&point| {
+        let mounted = mounted(true);
+        let whole = point.whole;
+        let writer = mounted.call("open, write", move |dir| {
+            let mut options = OpenOptions::new();
+            let mut writer = options.read(true).write(true).truncate(whole).open(dir.join("target")).unwrap();
+            let (at, bytes) = if whole { (0, &b"all of it"[..]) } else { (500, &b"unsent"[..]) };
+            writer.seek(SeekFrom::Start(at)).unwrap();
+            writer.write_all(bytes).unwrap();
+            writer
+        });
+        mounted.server.quirks().writing.reply_cut = Some(point.cut);
+        let result = match point.unlinks {
+            true => mounted.call("unlink", |dir| fs::remove_file(dir.join("target"))),
+            false => rename(&mounted),
+        };
+        mounted.server.quirks().writing.reply_cut = None;
+        // A program that is told of an error tries again.
+        eventually(HEALING, "fsync", || {
+            let writer = writer.try_clone().unwrap();
+            mounted.call("fsync", move |_| writer.sync_all()).ok()
+        });
+        mounted.call("close", move |_| drop(writer));
+        let hides = || mounted.server.tree().names("/home/u").iter().any(|name| name.starts_with(".ftpfs"));
+        eventually(HEALING, "no hidden file", || (!hides()).then_some(()));
+        let (source, target) = (mounted.landed("source"), mounted.landed("target"));
+        let names = mounted.server.tree().names("/home/u");
+        println!("{point:?}: {:<12} {names:?}", errno_name(&result));
+        let done = match point.unlinks {
+            true => source == Some(new()) && target.is_none(),
+            false => source.is_none() && target == Some(new()),
+        };
+        // fsync() has said that it is there.
+        let undone = source == Some(new()) && target == Some(written(whole));
+        let right = done || undone && result.is_err();
+        (!right).then(|| format!("{point:?}: {result:?}, {names:?}"))
+    });
+    let wrong: Vec<_> = rows.iter().flatten().collect();
+    println!("{} points, {} wrong", rows.len(), wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_file_that_the_server_does_not_give_back_yet_comes_back_later_and_stops_nobody() {
+    let mounted = mounted(true);
+    let reader = mounted.call("open", |dir| fs::File::open(dir.join("target"))).unwrap();
+    mounted.server.quirks().writing.reply_cut = Some(ReplyCut { after: 2, lost: true, for_ever: true });
+    mounted.call("unlink", |dir| fs::remove_file(dir.join("target"))).unwrap_err();
+    assert_eq!(mounted.server.tree().names("/home/u").len(), 2, "one is hidden");
+    mounted.server.quirks().writing.denied = Some("450 The file is being used");
+    mounted.server.quirks().writing.reply_cut = None;
+    let list = |mounted: &Mounted| {
+        mounted.call("ls", |dir| {
+            let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().into_string().unwrap()));
+            names.collect::<io::Result<Vec<_>>>()
+        })
+    };
+    let shown = eventually(HEALING, "a listing", || list(&mounted).ok());
+    assert_eq!(shown, ["source"]);
+    for _ in 0..5 {
+        assert!(mounted.read("source").unwrap() == new());
+        assert_eq!(list(&mounted).unwrap(), ["source"]);
+    }
+    mounted.server.quirks().writing.denied = None;
+    eventually(HEALING, "the file", || list(&mounted).unwrap().contains(&"target".to_owned()).then_some(()));
+    assert_eq!(mounted.server.tree().names("/home/u"), ["source", "target"]);
+    assert!(mounted.read("target").unwrap() == old());
+    mounted.call("close", move |_| drop(reader));
+    assert!(mounted.landed("target").unwrap() == old());
+}
+
+#[test]
 fn a_file_that_is_unlinked_or_replaced_while_open_stays_with_those_who_have_it() {
     for (what, replaces, unlinks) in [
         ("unlink", true, true),
