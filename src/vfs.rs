@@ -22,6 +22,7 @@ mod links;
 mod passing;
 mod remove;
 mod rename;
+mod reopening;
 mod setattr;
 mod xattr;
 
@@ -58,6 +59,7 @@ use inode::{Place, Seen, Table};
 use invalidation::Invalidations;
 use passing::Unpassed;
 use remove::HiddenNames;
+use reopening::Reopening;
 
 /// What the user decides about the file system.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +97,7 @@ pub struct FileSystem {
     hidden: HiddenNames,
     /// Hidden files that are still on the server.
     leftovers: Mutex<Vec<RemotePath>>,
+    reopening: Reopening,
     /// What a change that failed has left in doubt.
     astray: Astray,
     invalidations: Invalidations,
@@ -145,7 +148,7 @@ impl FileSystem {
     ) -> (FileSystem, Receiver<Invalidation>) {
         let (invalidations, news) = Invalidations::new();
         let table = Mutex::new(Table::new(directories.base().clone(), config.known_names));
-        let (versions, handles, drafts, hidden, leftovers, astray, unpassed) = Default::default();
+        let (versions, handles, drafts, hidden, leftovers, astray, unpassed, reopening) = Default::default();
         let fs = FileSystem {
             config,
             directories,
@@ -159,6 +162,7 @@ impl FileSystem {
             drafts,
             hidden,
             leftovers,
+            reopening,
             astray,
             invalidations,
             crowd: Crowd::new(),

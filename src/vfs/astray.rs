@@ -23,6 +23,9 @@ const FREE: u32 = 2;
 const PAUSES: u32 = 4;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// The pause where the server has answered, and something else has to happen first.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
+
 /// A file that a failed change has left under a hidden name, or may have.
 #[derive(Debug)]
 pub(super) struct Stray {
@@ -59,10 +62,9 @@ pub(super) struct Doubt {
     /// The directory and the name that are replaced.
     pub(super) parent: u64,
     pub(super) name: Name,
-    /// What was renamed, and its size.
+    /// What was renamed.
     pub(super) from: RemotePath,
     pub(super) to: RemotePath,
-    pub(super) size: Option<u64>,
 }
 
 /// What has to be settled.
@@ -87,6 +89,8 @@ struct State {
     open: Vec<Waiting>,
     /// Somebody tries.
     busy: bool,
+    /// The files that he asks about whether they were replaced.
+    tried: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -102,8 +106,8 @@ enum Outcome {
     Settled,
     /// Nothing.
     Later(Open),
-    /// It looks well, and is looked at once more.
-    AnotherLook(Open),
+    /// Nothing, and another attempt makes no sense before this pause.
+    After(Duration, Open),
 }
 
 /// The attempt of one caller, until it is dropped.
@@ -111,8 +115,20 @@ struct Attempt<'a>(&'a Astray);
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().busy = false;
+        let mut state = self.0.state.lock();
+        (state.busy, state.tried) = (false, Vec::new());
+        drop(state);
         self.0.ended.notify_all();
+    }
+}
+
+impl Open {
+    /// The inode that may have been replaced.
+    fn doubted(&self) -> Option<u64> {
+        match self {
+            Open::Stray(_) => None,
+            Open::Doubt(doubt) => Some(doubt.ino),
+        }
     }
 }
 
@@ -142,7 +158,14 @@ impl Astray {
             return None;
         }
         state.busy = true;
+        state.tried = due.iter().filter_map(|open| open.what.doubted()).collect();
         Some((due, Attempt(self)))
+    }
+
+    /// Whether this file may have been replaced.
+    fn doubts(&self, inode: u64) -> bool {
+        let state = self.state.lock();
+        state.tried.contains(&inode) || state.open.iter().any(|open| open.what.doubted() == Some(inode))
     }
 
     fn take_all(&self) -> Vec<Open> {
@@ -188,7 +211,7 @@ impl FileSystem {
                     (what, Duration::ZERO)
                 }
                 Outcome::Later(what) => (what, (took * PAUSES).min(LONGEST_PAUSE)),
-                Outcome::AnotherLook(what) => (what, LONGEST_PAUSE),
+                Outcome::After(pause, what) => (what, pause),
             };
             let waiting = Waiting { what, spent: spent + took, not_before: Instant::now() + pause };
             if let Err(what) = self.astray.add(waiting) {
@@ -202,16 +225,21 @@ impl FileSystem {
         self.astray.has(parent, name)
     }
 
+    /// A change of `ino` was refused: its bytes are sent again, unless they wait for what became of another one.
+    pub(super) fn keep(&self, ino: u64, draft: &WriteFile) {
+        if !self.astray.doubts(ino) {
+            draft.keep();
+        }
+    }
+
     /// At the end of a mount: tells of what could not be settled. Returns how many unsent files are lost with it.
     pub(super) fn tell_of_doubts(&self) -> usize {
         let mut lost = 0;
         for what in self.astray.take_all() {
-            let ino = match &what {
-                Open::Stray(Stray { left: Left::Aside(aside), .. }) => Some(aside.ino),
-                Open::Stray(_) => None,
-                Open::Doubt(doubt) => Some(doubt.ino),
-            };
-            lost += usize::from(ino.and_then(|ino| self.draft(ino)).is_some_and(|draft| draft.is_dirty()));
+            // The others were tried with all that is unsent.
+            if let Open::Stray(Stray { left: Left::Aside(aside), .. }) = &what {
+                lost += usize::from(self.draft(aside.ino).is_some_and(|draft| draft.is_dirty()));
+            }
             self.give_up(what, &"the mount has ended");
         }
         lost
@@ -219,30 +247,31 @@ impl FileSystem {
 
     fn settle_doubt(&self, what: Open, deadline: Deadline) -> Outcome {
         let Ok(changes) = self.changes() else { return Outcome::Settled };
-        let (what, error) = match what {
+        match what {
             Open::Stray(stray) => match self.send_home(changes, stray, deadline) {
-                Ok(outcome) => return outcome,
-                Err((stray, error)) => (Open::Stray(stray), error),
+                Ok(outcome) => outcome,
+                Err((stray, error)) if was_told(&error) => {
+                    self.give_up(Open::Stray(stray), &error);
+                    Outcome::Settled
+                }
+                Err((stray, error)) => {
+                    log::debug!("what a failed change has left is settled later: {error}");
+                    Outcome::Later(Open::Stray(stray))
+                }
             },
             Open::Doubt(doubt) => match was_done(changes, &doubt, deadline) {
-                Ok(true) => {
-                    self.was_replaced(doubt);
-                    return Outcome::Settled;
+                Ok(was_done) => {
+                    self.resolve(doubt, was_done);
+                    Outcome::Settled
                 }
-                Ok(false) => {
-                    doubt.draft.keep();
-                    self.stop_wanting(Some((doubt.ino, doubt.draft)));
-                    return Outcome::Settled;
+                Err(error) => {
+                    log::debug!("whether {} was replaced is asked later: {error}", doubt.to);
+                    // Who closes it waits for nothing else.
+                    let pause = if was_told(&error) { SHORT_PAUSE } else { Duration::ZERO };
+                    Outcome::After(pause, Open::Doubt(doubt))
                 }
-                Err(error) => (Open::Doubt(doubt), error),
             },
-        };
-        if was_told(&error) {
-            self.give_up(what, &error);
-            return Outcome::Settled;
         }
-        log::debug!("what a failed change has left is settled later: {error}");
-        Outcome::Later(what)
     }
 
     /// Gives a file its name back, unless something else has it.
@@ -259,17 +288,18 @@ impl FileSystem {
         let names = [&stray.name, &stray.hidden];
         let [at_home, is_hidden] = match changes.remote.find_both(&dir, names, deadline) {
             Ok(found) => found,
+            Err(error) if was_told(&error) => return Ok(Outcome::After(SHORT_PAUSE, Open::Stray(stray))),
             Err(error) => return Err((stray, error)),
         };
         if let (true, false, Left::Perhaps { seen: false }) = (at_home, is_hidden, &stray.left) {
             let stray = Stray { left: Left::Perhaps { seen: true }, ..stray };
-            return Ok(Outcome::AnotherLook(Open::Stray(stray)));
+            return Ok(Outcome::After(LONGEST_PAUSE, Open::Stray(stray)));
         }
         if !at_home {
             let now = self.table.lock().number(stray.parent, &stray.name);
             if now.is_some_and(|ino| stray.ino != now && self.draft(ino).is_some()) {
                 // Somebody makes it anew.
-                return Ok(Outcome::Later(Open::Stray(stray)));
+                return Ok(Outcome::After(SHORT_PAUSE, Open::Stray(stray)));
             }
             // The server answers. Should it hang at this, there is time left for what the caller wants.
             let half = deadline.at_most(deadline.left() / 2);
@@ -291,7 +321,10 @@ impl FileSystem {
             (Left::Aside(aside), false) => {
                 self.is_home(aside, (stray.parent, &stray.name), (&hidden, &home));
             }
-            (Left::Aside(aside), true) => self.leave_aside(aside),
+            (Left::Aside(aside), true) => {
+                self.hidden.is_replaced(aside.ino);
+                self.leave_aside(aside);
+            }
             (Left::Surely | Left::Perhaps { .. }, false) => {}
             (Left::Surely | Left::Perhaps { .. }, true) => {
                 if let Err(error) = self.remove_any(&hidden, deadline) {
@@ -334,9 +367,18 @@ impl FileSystem {
         self.unpin(aside);
     }
 
-    /// Notes that a rename has been done that was believed to have failed.
-    fn was_replaced(&self, doubt: Doubt) {
-        let Doubt { ino, draft, parent, name, from, to, .. } = doubt;
+    /// Notes whether a rename has been done that was believed to have failed.
+    fn resolve(&self, doubt: Doubt, was_done: bool) {
+        let Doubt { ino, draft, parent, name, from, to } = doubt;
+        let has_its_name = self.table.lock().number(parent, &name) == Some(ino);
+        if !was_done || !has_its_name {
+            // It may have been renamed, removed or replaced since.
+            if !self.table.lock().is_unlinked(ino) {
+                draft.keep();
+            }
+            self.stop_wanting(Some((ino, draft)));
+            return;
+        }
         self.files.leave(&from);
         self.files.leave(&to);
         self.versions.forget(&to);
@@ -346,10 +388,7 @@ impl FileSystem {
             self.directories.invalidate(&dir);
         }
         from.parent().inspect(|dir| self.directories.invalidate(dir));
-        let is_it = self.table.lock().number(parent, &name) == Some(ino);
-        if is_it {
-            self.table.lock().unlinked(parent, &name);
-        }
+        self.table.lock().unlinked(parent, &name);
         self.lost_its_name(ino);
         self.stop_wanting(Some((ino, draft)));
     }
@@ -397,9 +436,7 @@ fn was_done(changes: &Changes, doubt: &Doubt, deadline: Deadline) -> Result<bool
     if changes.remote.find(&doubt.from, deadline)?.is_some() {
         return Ok(false);
     }
-    let there = changes.remote.find(&doubt.to, deadline)?;
-    let same_size = |size: Option<u64>| size.zip(doubt.size).is_none_or(|(there, was)| there == was);
-    Ok(there.is_some_and(|entry| same_size(entry.size)))
+    Ok(changes.remote.find(&doubt.to, deadline)?.is_some())
 }
 
 #[cfg(test)]

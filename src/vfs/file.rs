@@ -72,6 +72,18 @@ impl FileSystem {
         may_pass: bool,
         patience: Patience,
     ) -> Result<OpenedFile, Error> {
+        let opened = self.open_at_once(ino, flags, may_pass, patience)?;
+        self.reopening.came(|| self.path(ino));
+        Ok(opened)
+    }
+
+    fn open_at_once(
+        &self,
+        ino: u64,
+        flags: i32,
+        may_pass: bool,
+        patience: Patience,
+    ) -> Result<OpenedFile, Error> {
         let truncates = flags & libc::O_TRUNC != 0;
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY || truncates;
         if writable {
@@ -89,6 +101,9 @@ impl FileSystem {
         };
         let place = place.map_err(|error| self.why_nowhere(ino, error))?;
         if self.table.lock().is_unlinked(ino) {
+            if let Some(opened) = self.open_aside(ino, flags) {
+                return Ok(opened);
+            }
             // The kernel still finds it by a name that it has lost, or is getting back.
             return Err(if matches!(patience, Patience::CachedOnly) {
                 Error::WouldBlock
@@ -157,17 +172,40 @@ impl FileSystem {
             (Err(Occupied::Passed(version)), _) => return Err(self.part(ino, &version)),
             (Err(Occupied::Leaving), Patience::CachedOnly) => return Err(Error::WouldBlock),
             (Err(Occupied::Leaving), Patience::Until(deadline)) => {
-                return match self.handles.wait_for_leaving(ino, deadline) {
-                    true => self.open_as(ino, flags, may_pass, patience),
-                    false => Err(Error::TimedOut),
-                };
+                let path = dir.join(&name);
+                self.reopening.expect(path.clone(), deadline);
+                let has_ended = self.handles.wait_for_leaving(ino, deadline);
+                self.reopening.soon(&path);
+                if !has_ended {
+                    return Err(Error::TimedOut);
+                }
+                return self.open_at_once(ino, flags, may_pass, patience);
             }
         };
+        let stands = self.table.lock().place(ino);
+        if !matches!(stands, Ok(Place::Entry { dir: now, name: at }) if now == dir && at == name) {
+            // It has lost this name meanwhile, and what has it now would be read.
+            self.release(handle);
+            return self.open_at_once(ino, flags, may_pass, patience);
+        }
         if !writable {
             let kept = whole.is_some() || !bypass && cached == Cached::This;
             self.foresee_by_open(&dir, &name, &version, kept);
         }
         Ok(OpenedFile { handle, pages, writable, whole })
+    }
+
+    /// Opens for reading what has lost its name to a change that the kernel has not been told the end of, so that the name
+    /// still leads there, or that somebody has open. Its bytes are under a hidden name.
+    fn open_aside(&self, ino: u64, flags: i32) -> Option<OpenedFile> {
+        if flags & (libc::O_ACCMODE | libc::O_TRUNC) != libc::O_RDONLY {
+            return None;
+        }
+        let (path, version) = self.table.lock().version(ino)?;
+        let open = || self.files.open(path, version.clone());
+        let _stays = self.hidden.keep(ino)?;
+        let opened = self.handles.open_file(ino, &version, (false, false), None, open).ok()?;
+        Some(OpenedFile { handle: opened.handle, pages: Pages::Bypass, writable: false, whole: None })
     }
 
     /// Opens a file that has changes of ours: those are what it reads.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
@@ -29,6 +29,8 @@ pub(super) struct HiddenNames {
     next: AtomicU64,
     /// Inodes whose hidden files are being removed. Lock order: this, then handles, then the inode table.
     pub(super) going: Mutex<HashSet<u64>>,
+    /// Inodes that were replaced by a change of which the kernel was told that it has failed.
+    replaced: Mutex<HashSet<u64>>,
     /// One of them has been.
     gone: Condvar,
 }
@@ -56,8 +58,8 @@ impl Default for HiddenNames {
     fn default() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let prefix = format!(".ftpfs-hidden-{:x}-", since.as_nanos() ^ u128::from(std::process::id()));
-        let (going, gone) = Default::default();
-        HiddenNames { prefix, next: AtomicU64::new(1), going, gone }
+        let (going, replaced, gone) = Default::default();
+        HiddenNames { prefix, next: AtomicU64::new(1), going, replaced, gone }
     }
 }
 
@@ -66,6 +68,18 @@ impl HiddenNames {
     fn next(&self) -> Result<Name, Error> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         Ok(Name::new(format!("{}{number}", self.prefix).as_bytes())?)
+    }
+
+    /// Keeps the hidden file of `ino` from being removed while it is opened. `None` where it goes, or where its name leads
+    /// to another file, which the kernel does not know.
+    pub(super) fn keep(&self, ino: u64) -> Option<MutexGuard<'_, HashSet<u64>>> {
+        let going = self.going.lock();
+        (!going.contains(&ino) && !self.replaced.lock().contains(&ino)).then_some(going)
+    }
+
+    /// The name of `ino` leads to another file, which the kernel does not know.
+    pub(super) fn is_replaced(&self, ino: u64) {
+        self.replaced.lock().insert(ino);
     }
 
     /// Whether a name is one of this mount's.
@@ -108,7 +122,7 @@ impl FileSystem {
             // It was never sent.
             Err(error) if here.is_some() && error.kind() == Kind::NotFound => {}
             Err(error) => {
-                here.iter().for_each(|(_, draft)| draft.keep());
+                here.iter().for_each(|(ino, draft)| self.keep(*ino, draft));
                 self.stop_wanting(here);
                 if error.kind() == Kind::NotFound {
                     self.directories.changed(&dir, &name, None);
@@ -134,6 +148,8 @@ impl FileSystem {
     /// [`FileSystem::stop_wanting`].
     pub(super) fn set_aside(&self, parent: u64, name: &Name, deadline: Deadline) -> Result<Kept<'_>, Error> {
         let Some(ino) = self.table.lock().number(parent, name) else { return Ok(Kept::Here(None, None)) };
+        let dir = self.table.lock().path(parent)?;
+        self.reopening.let_go_first(&dir.join(name), deadline);
         let leaving = self.handles.leave_unless_open(ino);
         {
             // Its last writer may close it at this moment, and what is here would go.
@@ -175,7 +191,7 @@ impl FileSystem {
         }
         self.files.leave(&path);
         if let Err(error) = changes.remote.rename(&path, &place, deadline) {
-            draft.inspect(|draft| draft.keep());
+            draft.inspect(|draft| self.keep(ino, draft));
             if !was_told(&error) {
                 let left = Left::Perhaps { seen: false };
                 let stray = Stray { parent, dir, name: name.clone(), hidden, ino: Some(ino), left };
@@ -257,6 +273,7 @@ impl FileSystem {
         {
             let mut going = self.hidden.going.lock();
             going.remove(&ino);
+            self.hidden.replaced.lock().remove(&ino);
             // See `hide`.
             let mut table = self.table.lock();
             table.unhide(ino);

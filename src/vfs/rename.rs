@@ -92,13 +92,13 @@ impl FileSystem {
                 }
                 // Its bytes must not replace those of the file that may have its name.
                 Kept::Here(Some((ino, draft)), _leaving) if !was_told(&error) => {
-                    let (from, to, size) = (from.clone(), to.clone(), entry.size);
-                    let doubt = Doubt { ino, draft, parent: new_parent, name: new_name, from, to, size };
+                    let (from, to) = (from.clone(), to.clone());
+                    let doubt = Doubt { ino, draft, parent: new_parent, name: new_name, from, to };
                     self.settle_after_failure(Open::Doubt(doubt), deadline);
                 }
                 // The file that was about to be replaced stays what it is.
                 Kept::Here(here, _leaving) => {
-                    here.iter().for_each(|(_, draft)| draft.keep());
+                    here.iter().for_each(|(ino, draft)| self.keep(*ino, draft));
                     self.stop_wanting(here);
                 }
             }
@@ -115,6 +115,9 @@ impl FileSystem {
         }
         // Before the readers come to know of their new paths.
         self.forget_blocks(entry.kind, &from, &to);
+        // Nor is the new file ever taken for the version that it replaces: where times are told in minutes, both look alike.
+        self.versions.forget(&to);
+        self.versions.moved(&from, &to);
         let replaced = self.table.lock().renamed((parent, &name), (new_parent, &new_name));
         self.leave_both(&from, &to);
         self.relocate();
@@ -122,8 +125,6 @@ impl FileSystem {
         self.touch(parent);
         self.touch(new_parent);
         self.directories.moved(&from, &to);
-        self.versions.forget(&to);
-        self.versions.moved(&from, &to);
         self.remove_leftovers(deadline);
         if let Some(replaced) = replaced {
             self.lost_its_name(replaced);

@@ -4,21 +4,23 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::common::bounded::{eventually, within};
 use crate::common::content::{MIB, bytes, link_big_file, set_mtime, write_file};
-use crate::common::fresh_dir;
 use crate::common::mount::Mount;
 use crate::common::server::{Kind, Options, Server, User};
+use crate::common::{fresh_dir, writable_dir};
 
 on_every_server!(
     a_restarted_server_costs_no_byte,
     a_file_replaced_by_rename_is_never_a_mixture,
     a_file_overwritten_in_place_is_never_a_mixture,
     a_handle_of_the_old_version_is_never_given_the_new_bytes,
+    a_file_that_is_replaced_again_and_again_is_never_a_mixture,
 );
 
 const BOUND: Duration = Duration::from_secs(180);
@@ -147,6 +149,50 @@ fn changed_under_a_reader(kind: Kind, change: impl Fn(&Path)) {
     thread::sleep(Duration::from_secs(2));
     let (old, new, error) = within(BOUND, "second reader", move || read_to_end(&path, || ()));
     assert_eq!((old, new, error.map(|error| error.to_string())), (0, SIZE / STEP, None));
+}
+
+/// All of one size, within one second: nothing that the server tells is different. The last page is not whole, so the
+/// kernel asks for it.
+fn a_file_that_is_replaced_again_and_again_is_never_a_mixture(kind: Kind) {
+    const ROUNDS: u32 = 500;
+    const LEN: usize = 14_000;
+    let served = writable_dir("served-");
+    let server = Server::start(kind, served.path(), &Options::default());
+    let mount = Mount::start(&server.url(User::Tester, "/"), &[]);
+    let content = |round: u32| round.to_be_bytes().repeat(LEN / 4);
+    let replace = move |dir: &Path, round| {
+        fs::write(dir.join("new"), content(round)).unwrap();
+        fs::rename(dir.join("new"), dir.join("target")).unwrap();
+    };
+    let dir = mount.path().to_owned();
+    let (right, wrong) = within(BOUND, "all rounds", move || {
+        replace(&dir, 0);
+        let ended = AtomicBool::new(false);
+        let read = || {
+            let (mut right, mut wrong) = (0, Vec::new());
+            while !ended.load(Ordering::SeqCst) {
+                // The name may be gone for a moment, and a handle of what was replaced may say so.
+                let Ok(bytes) = fs::read(dir.join("target")) else { continue };
+                let round: [u8; 4] = bytes[..4].try_into().unwrap();
+                match bytes == content(u32::from_be_bytes(round)) {
+                    true => right += 1,
+                    false => wrong.push(round),
+                }
+            }
+            (right, wrong)
+        };
+        thread::scope(|scope| {
+            let readers = [(); 3].map(|()| scope.spawn(read));
+            (1..=ROUNDS).for_each(|round| replace(&dir, round));
+            ended.store(true, Ordering::SeqCst);
+            readers
+                .map(|reader| reader.join().unwrap())
+                .into_iter()
+                .fold((0, 0), |(right, wrong), read| (right + read.0, wrong + read.1.len()))
+        })
+    });
+    assert!(right > 0 && wrong == 0, "{right} were right, {wrong} mixtures");
+    assert!(fs::read(served.path().join("target")).unwrap() == content(ROUNDS));
 }
 
 /// Counts blocks of the old and of the new content up to the first error. Any other block fails the test.
