@@ -240,9 +240,11 @@ impl FileSystem {
     /// asking the server.
     pub fn getattr(&self, ino: u64, patience: Patience) -> Result<Timed<Attr>, Error> {
         let now = Instant::now();
+        // Before the facts: when changes end, what came of them has been noted.
+        let has_draft = self.draft(ino).is_some();
         let known = self.table.lock().facts(ino);
         if let Some((facts, learned)) = known
-            && (self.table.lock().is_unlinked(ino) || self.draft(ino).is_some())
+            && (has_draft || self.table.lock().is_unlinked(ino))
         {
             return Ok(self.attr(&Seen { ino, facts, learned, outdated: false }));
         }
@@ -383,8 +385,14 @@ impl FileSystem {
 
     /// What stat(2) shows of an inode, our own changes included; those are asked for each time.
     fn attr(&self, seen: &Seen) -> Timed<Attr> {
-        let mut facts = seen.facts;
+        let (mut facts, mut learned) = (seen.facts, seen.learned);
         let draft = self.draft(seen.ino);
+        if draft.is_none()
+            && let Some(now) = self.table.lock().facts(seen.ino)
+        {
+            // They may have ended since `seen`, and what came of them was noted before.
+            (facts, learned) = now;
+        }
         if let Some(changed) = draft.as_ref().map(|draft| draft.attributes()) {
             facts.size = Some(changed.size);
             facts.modified = changed.modified.or(facts.modified);
@@ -396,7 +404,7 @@ impl FileSystem {
         }
         match draft {
             Some(_) => Timed { value: attr, ttl: Duration::ZERO },
-            None => self.timed(attr, seen.learned, Instant::now()),
+            None => self.timed(attr, learned, Instant::now()),
         }
     }
 

@@ -11,14 +11,14 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::ftp::list::RemoteEntry;
+use crate::ftp::list::{EntryKind, RemoteEntry};
 use crate::read::Patience;
 use crate::remote::{Kind, Name, Remote};
 use crate::vfs::attr::Facts;
 use crate::vfs::handle::FileHandle;
 use crate::vfs::inode::Place;
 use crate::vfs::{Error, FileSystem};
-use crate::write::{WriteError, WriteFile, Writers};
+use crate::write::{Attributes, WriteError, WriteFile, Writers};
 
 /// Changed files that are kept after an upload that failed; more would take up memory and open files for ever.
 const KEPT: usize = 256;
@@ -226,6 +226,10 @@ impl FileSystem {
         if self.handles.is_written(ino) || !is_it {
             return;
         }
+        // Who has it open is to be told that it is gone, and not that it is empty, as it was made.
+        let Attributes { size, modified, mode, .. } = draft.attributes();
+        let facts = Facts { kind: EntryKind::File, size: Some(size), modified, mode };
+        self.table.lock().committed(ino, facts, Instant::now(), None);
         drafts.remove(&ino);
         drop(drafts);
         draft.close();

@@ -104,12 +104,12 @@ impl FileSystem {
             if let Some(opened) = self.open_aside(ino, flags) {
                 return Ok(opened);
             }
+            if let Patience::CachedOnly = patience {
+                return Err(Error::WouldBlock);
+            }
+            self.remove_hidden(ino);
             // The kernel still finds it by a name that it has lost, or is getting back.
-            return Err(if matches!(patience, Patience::CachedOnly) {
-                Error::WouldBlock
-            } else {
-                Error::Parted
-            });
+            return Err(Error::Parted);
         }
         let Place::Entry { dir, name } = place else { return Err(Error::IsADirectory) };
         match kind {
@@ -185,6 +185,13 @@ impl FileSystem {
         let stands = self.table.lock().place(ino);
         if !matches!(stands, Ok(Place::Entry { dir: now, name: at }) if now == dir && at == name) {
             // It has lost this name meanwhile, and what has it now would be read.
+            if let Patience::CachedOnly = patience {
+                // The end of a last handle may have to wait for the server.
+                if let Some((_, Some(unused))) = self.handles.release_file(handle) {
+                    unused.close();
+                }
+                return Err(Error::WouldBlock);
+            }
             self.release(handle);
             return self.open_at_once(ino, flags, may_pass, patience);
         }

@@ -291,7 +291,7 @@ impl FileSystem {
             let is_hidden = table.is_unlinked(ino) && self.hidden.contain(name.as_bytes());
             is_hidden.then_some((dir, name))?
         };
-        // In this order: it may be opened and then hidden at this moment, but never hidden and then opened.
+        // In this order: it may be opened and then hidden at this moment. What is hidden is opened with `going` held.
         (!self.handles.is_open(ino) && going.insert(ino)).then_some(hidden)
     }
 
