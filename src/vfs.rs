@@ -97,6 +97,7 @@ pub struct FileSystem {
     hidden: HiddenNames,
     /// Hidden files that are still on the server.
     leftovers: Mutex<Vec<RemotePath>>,
+    /// Names that the kernel is about to look up and open again.
     reopening: Reopening,
     /// What a change that failed has left in doubt.
     astray: Astray,

@@ -69,7 +69,7 @@ pub(super) struct Doubt {
 
 /// What has to be settled.
 #[derive(Debug)]
-pub(super) enum Open {
+pub(super) enum Unsettled {
     /// Where is it?
     Stray(Stray),
     /// Was it replaced?
@@ -95,7 +95,7 @@ struct State {
 
 #[derive(Debug)]
 struct Waiting {
-    what: Open,
+    what: Unsettled,
     /// What attempts have taken.
     spent: Duration,
     not_before: Instant,
@@ -105,9 +105,9 @@ struct Waiting {
 enum Outcome {
     Settled,
     /// Nothing.
-    Later(Open),
+    Later(Unsettled),
     /// Nothing, and another attempt makes no sense before this pause.
-    After(Duration, Open),
+    After(Duration, Unsettled),
 }
 
 /// The attempt of one caller, until it is dropped.
@@ -122,19 +122,19 @@ impl Drop for Attempt<'_> {
     }
 }
 
-impl Open {
+impl Unsettled {
     /// The inode that may have been replaced.
     fn doubted(&self) -> Option<u64> {
         match self {
-            Open::Stray(_) => None,
-            Open::Doubt(doubt) => Some(doubt.ino),
+            Unsettled::Stray(_) => None,
+            Unsettled::Doubt(doubt) => Some(doubt.ino),
         }
     }
 }
 
 impl Astray {
     /// Adds one; gives it back where there are too many.
-    fn add(&self, waiting: Waiting) -> Result<(), Open> {
+    fn add(&self, waiting: Waiting) -> Result<(), Unsettled> {
         let mut state = self.state.lock();
         if state.open.len() >= MOST {
             return Err(waiting.what);
@@ -168,15 +168,15 @@ impl Astray {
         state.tried.contains(&inode) || state.open.iter().any(|open| open.what.doubted() == Some(inode))
     }
 
-    fn take_all(&self) -> Vec<Open> {
+    fn take_all(&self) -> Vec<Unsettled> {
         std::mem::take(&mut self.state.lock().open).into_iter().map(|open| open.what).collect()
     }
 
     /// Whether a file of this name may be back soon.
     fn has(&self, parent: u64, name: &Name) -> bool {
         let is_it = |open: &Waiting| match &open.what {
-            Open::Stray(stray) => stray.parent == parent && stray.name == *name,
-            Open::Doubt(_) => false,
+            Unsettled::Stray(stray) => stray.parent == parent && stray.name == *name,
+            Unsettled::Doubt(_) => false,
         };
         let state = self.state.lock();
         state.busy || state.open.iter().any(is_it)
@@ -185,10 +185,10 @@ impl Astray {
 
 impl FileSystem {
     /// Settles what a failed change has left, now if `deadline` allows, else later.
-    pub(super) fn settle_after_failure(&self, what: Open, deadline: Deadline) {
+    pub(super) fn settle_after_failure(&self, what: Unsettled, deadline: Deadline) {
         let dir = match &what {
-            Open::Stray(stray) => Some(stray.dir.clone()),
-            Open::Doubt(doubt) => doubt.to.parent(),
+            Unsettled::Stray(stray) => Some(stray.dir.clone()),
+            Unsettled::Doubt(doubt) => doubt.to.parent(),
         };
         let (spent, not_before) = (Duration::ZERO, Instant::now());
         if let Err(what) = self.astray.add(Waiting { what, spent, not_before }) {
@@ -237,7 +237,7 @@ impl FileSystem {
         let mut lost = 0;
         for what in self.astray.take_all() {
             // The others were tried with all that is unsent.
-            if let Open::Stray(Stray { left: Left::Aside(aside), .. }) = &what {
+            if let Unsettled::Stray(Stray { left: Left::Aside(aside), .. }) = &what {
                 lost += usize::from(self.draft(aside.ino).is_some_and(|draft| draft.is_dirty()));
             }
             self.give_up(what, &"the mount has ended");
@@ -245,21 +245,21 @@ impl FileSystem {
         lost
     }
 
-    fn settle_doubt(&self, what: Open, deadline: Deadline) -> Outcome {
+    fn settle_doubt(&self, what: Unsettled, deadline: Deadline) -> Outcome {
         let Ok(changes) = self.changes() else { return Outcome::Settled };
         match what {
-            Open::Stray(stray) => match self.send_home(changes, stray, deadline) {
+            Unsettled::Stray(stray) => match self.send_home(changes, stray, deadline) {
                 Ok(outcome) => outcome,
                 Err((stray, error)) if was_told(&error) => {
-                    self.give_up(Open::Stray(stray), &error);
+                    self.give_up(Unsettled::Stray(stray), &error);
                     Outcome::Settled
                 }
                 Err((stray, error)) => {
                     log::debug!("what a failed change has left is settled later: {error}");
-                    Outcome::Later(Open::Stray(stray))
+                    Outcome::Later(Unsettled::Stray(stray))
                 }
             },
-            Open::Doubt(doubt) => match was_done(changes, &doubt, deadline) {
+            Unsettled::Doubt(doubt) => match was_done(changes, &doubt, deadline) {
                 Ok(was_done) => {
                     self.resolve(doubt, was_done);
                     Outcome::Settled
@@ -268,7 +268,7 @@ impl FileSystem {
                     log::debug!("whether {} was replaced is asked later: {error}", doubt.to);
                     // Who closes it waits for nothing else.
                     let pause = if was_told(&error) { SHORT_PAUSE } else { Duration::ZERO };
-                    Outcome::After(pause, Open::Doubt(doubt))
+                    Outcome::After(pause, Unsettled::Doubt(doubt))
                 }
             },
         }
@@ -288,18 +288,20 @@ impl FileSystem {
         let names = [&stray.name, &stray.hidden];
         let [at_home, is_hidden] = match changes.remote.find_both(&dir, names, deadline) {
             Ok(found) => found,
-            Err(error) if was_told(&error) => return Ok(Outcome::After(SHORT_PAUSE, Open::Stray(stray))),
+            Err(error) if was_told(&error) => {
+                return Ok(Outcome::After(SHORT_PAUSE, Unsettled::Stray(stray)));
+            }
             Err(error) => return Err((stray, error)),
         };
         if let (true, false, Left::Perhaps { seen: false }) = (at_home, is_hidden, &stray.left) {
             let stray = Stray { left: Left::Perhaps { seen: true }, ..stray };
-            return Ok(Outcome::After(LONGEST_PAUSE, Open::Stray(stray)));
+            return Ok(Outcome::After(LONGEST_PAUSE, Unsettled::Stray(stray)));
         }
         if !at_home {
             let now = self.table.lock().number(stray.parent, &stray.name);
             if now.is_some_and(|ino| stray.ino != now && self.draft(ino).is_some()) {
                 // Somebody makes it anew.
-                return Ok(Outcome::After(SHORT_PAUSE, Open::Stray(stray)));
+                return Ok(Outcome::After(SHORT_PAUSE, Unsettled::Stray(stray)));
             }
             // The server answers. Should it hang at this, there is time left for what the caller wants.
             let half = deadline.at_most(deadline.left() / 2);
@@ -307,10 +309,10 @@ impl FileSystem {
                 Ok(()) => {}
                 Err(error) if error.kind() == Kind::NotFound => {
                     if self.table.lock().path(stray.parent).is_ok_and(|now| now != dir) {
-                        return Ok(Outcome::Later(Open::Stray(stray)));
+                        return Ok(Outcome::Later(Unsettled::Stray(stray)));
                     }
                     self.directories.invalidate(&dir);
-                    self.give_up(Open::Stray(stray), &error);
+                    self.give_up(Unsettled::Stray(stray), &error);
                     return Ok(Outcome::Settled);
                 }
                 Err(error) => return Err((stray, error)),
@@ -319,10 +321,10 @@ impl FileSystem {
         self.directories.invalidate(&dir);
         match (stray.left, at_home && is_hidden) {
             (Left::Aside(aside), false) => {
-                self.is_home(aside, (stray.parent, &stray.name), (&hidden, &home));
+                self.note_home(aside, (stray.parent, &stray.name), (&hidden, &home));
             }
             (Left::Aside(aside), true) => {
-                self.hidden.is_replaced(aside.ino);
+                self.hidden.note_replaced(aside.ino);
                 self.leave_aside(aside);
             }
             (Left::Surely | Left::Perhaps { .. }, false) => {}
@@ -337,7 +339,7 @@ impl FileSystem {
     }
 
     /// Notes that a file that somebody had open stands for its name again.
-    fn is_home(
+    fn note_home(
         &self,
         aside: Aside,
         (parent, name): (u64, &Name),
@@ -394,9 +396,9 @@ impl FileSystem {
     }
 
     /// Nothing more can be done. Who has it open keeps what can be had of it, and nobody removes anything.
-    fn give_up(&self, what: Open, why: &dyn std::fmt::Display) {
+    fn give_up(&self, what: Unsettled, why: &dyn std::fmt::Display) {
         match what {
-            Open::Stray(Stray { dir, name, hidden, left, .. }) => {
+            Unsettled::Stray(Stray { dir, name, hidden, left, .. }) => {
                 let (home, hidden) = (dir.join(&name), dir.join(&hidden));
                 if !matches!(left, Left::Perhaps { seen: true }) {
                     log::error!("{home} may now be named {hidden}, which could not be taken back: {why}");
@@ -405,7 +407,7 @@ impl FileSystem {
                     self.let_stay(aside);
                 }
             }
-            Open::Doubt(Doubt { ino, draft, to, .. }) => {
+            Unsettled::Doubt(Doubt { ino, draft, to, .. }) => {
                 log::error!("{to} may have been replaced, and what is unsent of it is not sent: {why}");
                 self.stop_wanting(Some((ino, draft)));
             }
@@ -449,7 +451,7 @@ mod tests {
         let (name, hidden) = (Name::new(name.as_bytes()).unwrap(), Name::new(b"hidden").unwrap());
         let left = Left::Perhaps { seen: false };
         let stray = Stray { parent: 1, dir: RemotePath::root(), name, hidden, ino: None, left };
-        Waiting { what: Open::Stray(stray), spent: Duration::ZERO, not_before }
+        Waiting { what: Unsettled::Stray(stray), spent: Duration::ZERO, not_before }
     }
 
     #[test]

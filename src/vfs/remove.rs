@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
 use crate::remote::{self, Kind, Name, RemotePath};
-use crate::vfs::astray::{Left, Open, Stray};
+use crate::vfs::astray::{Left, Stray, Unsettled};
 use crate::vfs::handle::Leaving;
 use crate::vfs::inode::Place;
 use crate::vfs::rename::was_told;
@@ -78,7 +78,7 @@ impl HiddenNames {
     }
 
     /// The name of `ino` leads to another file, which the kernel does not know.
-    pub(super) fn is_replaced(&self, ino: u64) {
+    pub(super) fn note_replaced(&self, ino: u64) {
         self.replaced.lock().insert(ino);
     }
 
@@ -195,7 +195,7 @@ impl FileSystem {
             if !was_told(&error) {
                 let left = Left::Perhaps { seen: false };
                 let stray = Stray { parent, dir, name: name.clone(), hidden, ino: Some(ino), left };
-                self.settle_after_failure(Open::Stray(stray), deadline);
+                self.settle_after_failure(Unsettled::Stray(stray), deadline);
             }
             return Err(error.into());
         }

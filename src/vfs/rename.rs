@@ -6,7 +6,7 @@ use crate::deadline::Deadline;
 use crate::ftp::list::EntryKind;
 use crate::read::Patience;
 use crate::remote::{self, Kind, Name};
-use crate::vfs::astray::{Doubt, Left, Open, Stray};
+use crate::vfs::astray::{Doubt, Left, Stray, Unsettled};
 use crate::vfs::remove::Kept;
 use crate::vfs::{Error, FileSystem};
 
@@ -88,13 +88,13 @@ impl FileSystem {
                     let (hidden, dir) = (aside.hidden.clone(), new_dir.clone());
                     let left = Left::Aside(aside);
                     let stray = Stray { parent: new_parent, dir, name: new_name, hidden, ino: None, left };
-                    self.settle_after_failure(Open::Stray(stray), deadline);
+                    self.settle_after_failure(Unsettled::Stray(stray), deadline);
                 }
                 // Its bytes must not replace those of the file that may have its name.
                 Kept::Here(Some((ino, draft)), _leaving) if !was_told(&error) => {
                     let (from, to) = (from.clone(), to.clone());
                     let doubt = Doubt { ino, draft, parent: new_parent, name: new_name, from, to };
-                    self.settle_after_failure(Open::Doubt(doubt), deadline);
+                    self.settle_after_failure(Unsettled::Doubt(doubt), deadline);
                 }
                 // The file that was about to be replaced stays what it is.
                 Kept::Here(here, _leaving) => {
@@ -188,14 +188,14 @@ impl FileSystem {
             // The first refusal tells more than that the target cannot be moved either.
             Err(error) if was_told(&error) => return Err(refusal),
             Err(error) => {
-                self.settle_after_failure(Open::Stray(stray), deadline);
+                self.settle_after_failure(Unsettled::Stray(stray), deadline);
                 return Err(error);
             }
         }
         log::debug!("{to} is replaced by way of {away}, since the server refuses to do it: {refusal}");
         if let Err(error) = changes.remote.rename(from, to, deadline) {
             let stray = Stray { left: Left::Surely, ..stray };
-            self.settle_after_failure(Open::Stray(stray), deadline);
+            self.settle_after_failure(Unsettled::Stray(stray), deadline);
             return Err(error);
         }
         if let Err(error) = self.remove_any(&away, deadline) {
